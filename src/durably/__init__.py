@@ -1,0 +1,35 @@
+"""Save files so that nobody ever sees half of one.
+
+Not a reader, not the program that starts after a crash, not the machine that comes back from a
+power cut. `atomic_write`, `write_bytes` and `write_text` save what is in memory, `open` a stream,
+`staged_path` what another library writes to a file name. Each returns or holds a `Receipt`; `probe`
+says beforehand what a place can promise, and `sweep` removes what a killed process left behind.
+"""
+
+from durably._errors import NotDurableError, OutcomeUnknownError, TornError, UnsupportedError
+from durably._oneshot import atomic_write, write_bytes, write_text
+from durably._options import Durability, Guarantees, Receipt
+from durably._probe import probe
+from durably._staged_path import staged_path
+from durably._sweep import sweep
+from durably._writer import AtomicWriter, open  # noqa: A004 # as gzip.open
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AtomicWriter",
+    "Durability",
+    "Guarantees",
+    "NotDurableError",
+    "OutcomeUnknownError",
+    "Receipt",
+    "TornError",
+    "UnsupportedError",
+    "atomic_write",
+    "open",
+    "probe",
+    "staged_path",
+    "sweep",
+    "write_bytes",
+    "write_text",
+]

@@ -1,0 +1,45 @@
+"""The strategy layer: the one file that chooses how this operating system commits a file."""
+
+from __future__ import annotations
+
+import errno
+import sys
+
+from durably._errors import UnsupportedError
+from durably._syscalls import Syscalls
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from durably._commit._routine import Routine
+
+_BSD_AND_KIN = ("freebsd", "netbsd", "openbsd", "dragonfly", "sunos", "cygwin")
+
+_active: Routine | None = None
+
+
+def routine() -> Routine:
+    """The routine in use, chosen at the first save. Raises UnsupportedError on an unknown system."""
+    return _active or use(choose(sys.platform)(Syscalls()))
+
+
+def use(new: Routine | None) -> Routine:
+    """Put a routine in place for the whole process, as `durably.testing` does; None: choose anew."""
+    global _active
+    _active = new
+    return new or routine()
+
+
+def choose(platform: str) -> type[Routine]:
+    """The routine for a ``sys.platform``."""
+    if platform in ("linux", "android"):
+        from durably._commit._linux import Linux as Chosen
+    elif platform == "darwin":
+        from durably._commit._macos import MacOS as Chosen
+    elif platform == "win32":
+        from durably._commit._windows import Windows as Chosen
+    elif platform.startswith(_BSD_AND_KIN):
+        from durably._commit._posix import Posix as Chosen
+    else:
+        message = f"durably has no commit routine for {platform!r}; nothing was written"
+        raise UnsupportedError(errno.ENOTSUP, message)
+    return Chosen

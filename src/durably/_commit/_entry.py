@@ -1,0 +1,101 @@
+"""Finding a target: its directory is opened once, and everything else goes through the descriptor."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+
+from durably._commit._flags import DIRECTORY, SEARCH
+from durably._errors import UnsupportedError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from durably._save import Save
+    from durably._syscalls import Syscalls
+
+_LINKS = 40
+
+
+def enter(calls: Syscalls, save: Save, path: str, start: int | None) -> int:
+    """Open the directory of ``path``, seen from ``start``; the last component becomes ``save.name``."""
+    head, slash, name = path.rpartition("/")
+    if name in ("", ".", ".."):
+        number = errno.EISDIR if path else errno.ENOENT
+        raise OSError(number, os.strerror(number), save.path)
+    save.name = name
+    head = head or slash or "."
+    save.where = os.path.join(save.where, head) if save.where else head
+    try:
+        return calls.open(head, DIRECTORY, dir_fd=start)
+    except OSError as error:
+        return _open_otherwise(calls, save, head, start, error)
+
+
+def _open_otherwise(calls: Syscalls, save: Save, path: str, start: int | None, error: OSError) -> int:
+    if isinstance(error, FileNotFoundError) and save.options.make_parents:
+        return _make(calls, save, path, start)
+    if isinstance(error, PermissionError) and SEARCH:
+        directory = calls.open(path, SEARCH | DIRECTORY, dir_fd=start)
+        save.skipped["fsync directory"] = "the directory may be written but not read"
+        return directory
+    raise error
+
+
+def _make(calls: Syscalls, save: Save, path: str, start: int | None) -> int:
+    head, slash, name = path.rstrip("/").rpartition("/")
+    try:
+        parent = calls.open(head or slash or ".", DIRECTORY, dir_fd=start)
+    except FileNotFoundError:
+        parent = _make(calls, save, head, start)
+    save.made = (*save.made, (parent, name))
+    try:
+        calls.mkdir(name, 0o777, dir_fd=parent)
+    except FileExistsError:
+        # Somebody else's by now: flushed with ours, but not removed.
+        save.made = (*save.made[:-1], (parent, ""))
+    return calls.open(name, DIRECTORY, dir_fd=parent)
+
+
+def follow(calls: Syscalls, save: Save, found: os.stat_result) -> bool:
+    """Go on from what is not a regular file: to where a link leads. False: the link is to be replaced.
+
+    Refuses everything else.
+    """
+    if not stat.S_ISLNK(found.st_mode):
+        raise _refusal(save, found)
+    if not save.options.overwrite:
+        raise exists(save)
+    if save.options.symlinks == "replace":
+        return False
+    if save.options.symlinks == "refuse":
+        raise OSError(errno.ELOOP, "is a symbolic link, and symlinks='refuse'", save.path)
+    save.links += 1
+    if save.links > _LINKS:
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), save.path)
+    _check_protected(calls, save, found)
+    destination = calls.readlink(save.name, dir_fd=save.directory)
+    left = save.directory
+    save.directory = save.staging = enter(calls, save, destination, left)
+    calls.close(left)
+    return True
+
+
+def _refusal(save: Save, found: os.stat_result) -> OSError:
+    if stat.S_ISDIR(found.st_mode):
+        return IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), save.path)
+    return UnsupportedError(errno.ENOTSUP, "is not a regular file; nothing was written", save.path)
+
+
+def _check_protected(calls: Syscalls, save: Save, link: os.stat_result) -> None:
+    # The rule of proc(5), protected_symlinks, which the kernel applies only when it follows.
+    directory = calls.fstat(save.directory)
+    shared = stat.S_ISVTX | stat.S_IWOTH
+    if directory.st_mode & shared == shared and link.st_uid not in (os.geteuid(), directory.st_uid):
+        message = "is another user's symbolic link in a shared directory, and is not followed"
+        raise PermissionError(errno.EACCES, message, save.path)
+
+
+def exists(save: Save) -> FileExistsError:
+    """What create-only meets when the target is there."""
+    return FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), save.path)

@@ -1,0 +1,373 @@
+"""The routine of every POSIX system: one directory descriptor, fsync, rename, fsync of the directory."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+
+from durably import _names
+from durably._commit import _entry, _metadata, _private
+from durably._commit._flags import CREATE, DIRECTORY, F_SETFL, LOCK, PLAIN, PRIVATE, READ, WRITE
+from durably._commit._routine import Routine
+from durably._errors import OutcomeUnknownError, UnsupportedError
+from durably._options import NONE
+from durably._promises import FileSystem
+from durably._save import CLOSED
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from durably._names import Maker
+    from durably._save import Save
+
+_CHUNK = 1 << 20
+# Not /tmp where it can be helped: that is often a tmpfs, and the copy is there to survive.
+_SPARE = ("/var/tmp", "/tmp")  # noqa: S108 # files are made there with O_EXCL and random names
+
+# "This file system has no flush for directories": network mounts, VirtualBox shares.
+_NO_DIRECTORY_FLUSH = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
+# "No hard links here": vfat, exfat, some FUSE mounts; EMLINK and EXDEV are limits of the place too.
+_NO_LINK = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV}
+# "No locks here": some network mounts.
+_NO_LOCK = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EBADF}
+
+
+class Posix(Routine):
+    """Any POSIX system."""
+
+    name = "posix"
+
+    # The target.
+
+    def locate(self, save: Save) -> None:
+        save.directory = save.staging = _entry.enter(self.calls, save, save.path, None)
+        found = self._look(save)
+        while found is not None and not stat.S_ISREG(found.st_mode):
+            if not _entry.follow(self.calls, save, found):
+                return
+            found = self._look(save)
+        if found is not None:
+            if not save.options.overwrite:
+                raise _entry.exists(save)
+            save.old = found
+
+    def _look(self, save: Save) -> os.stat_result | None:
+        try:
+            return self.calls.stat(save.name, dir_fd=save.directory, follow_symlinks=False)
+        except FileNotFoundError:
+            return None
+
+    # The temporary.
+
+    def create(self, save: Save) -> None:
+        dressed = save.carries or save.options.permissions is not None
+        mode = PRIVATE if dressed else PLAIN
+        while save.fd == CLOSED:
+            save.temporary = _names.fresh(save.kind)
+            try:
+                save.fd = self.calls.open(save.temporary, CREATE, mode, dir_fd=save.staging)
+            except FileExistsError:
+                save.temporary = None  # not ours: it must not be cleaned up
+        save.steps.append("create")
+        if save.held and not self._hold(save):
+            self.create(save)
+            return
+        if dressed:
+            self._dress(save)
+        if save.held and not save.options.overwrite:
+            self._rehearse(save)
+
+    def create_unnamed(self, save: Save) -> None:
+        self.create(save)
+
+    def _hold(self, save: Save) -> bool:
+        """Lock the temporary. False: it was swept between its making and its locking."""
+        self._lock(save.fd)
+        if save.temporary is None or self.calls.fstat(save.fd).st_nlink:
+            return True
+        self.calls.close(save.fd)
+        save.fd = CLOSED
+        save.steps.pop()
+        return False
+
+    def _lock(self, fd: int) -> None:
+        try:
+            self.calls.flock(fd, LOCK)
+        except OSError as error:
+            if error.errno not in _NO_LOCK:
+                raise
+
+    def _rehearse(self, save: Save) -> None:
+        """Find out before the caller writes whether a rename without replacement works here."""
+        name = _names.fresh(save.kind)
+        self._move_exclusively(save, save.staging, name)
+        save.temporary = name
+
+    def create_private(self, save: Save) -> str:
+        _private.create(self.calls, save)
+        self._lock(save.staging)
+        return os.path.join(self.location(save, save.private or ""), save.name)
+
+    def adopt(self, save: Save) -> int:
+        _private.check_alone(self.calls, save)
+        save.fd = self.calls.open(save.name, READ, dir_fd=save.staging)
+        save.temporary = save.name
+        written = self.calls.fstat(save.fd)
+        _private.check_regular(save, written)
+        save.identity = (written.st_dev, written.st_ino)
+        save.steps.append("write")
+        if save.carries or save.options.permissions is not None:
+            self._dress(save)
+        elif stat.S_IMODE(written.st_mode) != save.plain_mode:
+            self.calls.fchmod(save.fd, save.plain_mode)
+        return written.st_size
+
+    def create_spare(self, save: Save) -> None:
+        spare = next((path for path in _SPARE if os.access(path, os.W_OK | os.X_OK)), _SPARE[-1])
+        save.staging = self.calls.open(spare, DIRECTORY)
+        save.spare = True
+        save.temporary = _names.fresh(save.kind)
+        save.fd = self.calls.open(save.temporary, CREATE, PRIVATE, dir_fd=save.staging)
+        save.steps.append("create elsewhere")
+        if save.held:
+            self._hold(save)
+
+    def _dress(self, save: Save) -> None:
+        """Give the temporary its final owner and mode; until here nobody else could open it."""
+        new = self.calls.fstat(save.fd)
+        save.identity = (new.st_dev, new.st_ino)
+        mode = save.options.permissions
+        if save.old is not None and save.carries:
+            group_kept = _metadata.carry_owner(self.calls, save, new)
+            if mode is None:
+                mode = _metadata.carried_mode(save.old, group_kept)
+        if mode is not None and mode != stat.S_IMODE(new.st_mode):
+            self.calls.fchmod(save.fd, mode)
+
+    # The content.
+
+    def copy_old(self, save: Save) -> None:
+        source = self.calls.open(save.name, READ, dir_fd=save.directory)
+        try:
+            self._copy(save, source)
+        finally:
+            self.calls.close(source)
+
+    def _copy(self, save: Save, source: int) -> None:
+        while chunk := self.calls.read(source, _CHUNK):
+            view = memoryview(chunk)
+            while view:
+                view = view[self.calls.write(save.fd, view) :]
+        save.steps.append("copy")
+
+    def append_only(self, save: Save) -> None:
+        # Not at the opening: neither a reflink nor a copy can go into such a descriptor.
+        self.calls.fcntl(save.fd, F_SETFL, os.O_RDWR | os.O_APPEND)
+
+    def start_flush(self, fd: int) -> None:
+        pass
+
+    # The commit.
+
+    def link(self, save: Save) -> None:
+        raise NotImplementedError  # every temporary has a name here
+
+    def flush(self, save: Save) -> None:
+        self.calls.fsync(save.fd)
+        save.steps.append("fsync")
+
+    def flush_unwitnessed(self, save: Save) -> None:
+        # The descriptor was opened after the writing: fsync(2) may miss an error from before.
+        save.skipped["witness"] = "others wrote the file and closed it; an earlier write error may be missed"
+        self.flush(save)
+
+    def publish(self, save: Save) -> None:
+        self._close_before_rename(save)
+        try:
+            if save.options.overwrite:
+                self.calls.replace(
+                    save.temporary,  # type: ignore[arg-type] # it has a name by now
+                    save.name,
+                    src_dir_fd=save.staging,
+                    dst_dir_fd=save.directory,
+                )
+            else:
+                self._move_exclusively(save, save.directory, save.name)
+        except OSError as error:
+            if not self._took_place(save, error):
+                raise
+        save.published = True
+        save.temporary = None
+        save.steps.append("rename")
+
+    def _close_before_rename(self, save: Save) -> None:
+        """Have the errors that only close(2) reports, on network mounts, before the file is published."""
+        if save.identity is None:
+            new = self.calls.fstat(save.fd)
+            save.identity = (new.st_dev, new.st_ino)
+        if not save.held:
+            fd, save.fd = save.fd, CLOSED
+            self.calls.close(fd)
+        elif save.options.durability is NONE:
+            # The lock goes with the descriptor, so it stays open; closing a copy flushes as well.
+            self.calls.close(self.calls.dup(save.fd))
+
+    def _took_place(self, save: Save, error: OSError) -> bool:
+        # rename(2), BUGS: on NFS a repeated request may report a failure for a rename that happened.
+        try:
+            return self.is_published(save)
+        except OSError:
+            message = f"the rename failed ({error.strerror}), and the target could not be checked"
+            raise OutcomeUnknownError(error.errno, message, save.path) from error
+
+    def is_published(self, save: Save) -> bool:
+        if save.identity is None or save.in_place:
+            return False
+        try:
+            target = self.calls.stat(save.name, dir_fd=save.directory, follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        return (target.st_dev, target.st_ino) == save.identity
+
+    def _move_exclusively(self, save: Save, directory: int, name: str) -> None:
+        """Move the temporary to a name that must not exist: link and unlink."""
+        temporary = save.temporary
+        assert temporary is not None
+        try:
+            self.calls.link(
+                temporary, name, src_dir_fd=save.staging, dst_dir_fd=directory, follow_symlinks=False
+            )
+        except OSError as error:
+            if error.errno not in _NO_LINK:
+                raise
+            message = f"cannot create a file without replacing one here ({error.strerror})"
+            raise UnsupportedError(errno.ENOTSUP, message, save.path) from error
+        try:
+            self.calls.unlink(temporary, dir_fd=save.staging)
+        except OSError as error:
+            save.skipped["unlink"] = f"{self.location(save, temporary)} is left over: {error.strerror}"
+
+    def settle(self, save: Save) -> None:
+        if "fsync directory" not in save.skipped:
+            try:
+                self._flush_directory(save, save.directory)
+            except OSError as error:
+                if error.errno not in _NO_DIRECTORY_FLUSH:
+                    raise
+                save.skipped["fsync directory"] = f"not supported here: {error.strerror}"
+            else:
+                save.steps.append("fsync directory")
+        for parent, _ in save.made:
+            self._flush_directory(save, parent)
+
+    def _flush_directory(self, save: Save, directory: int) -> None:
+        self.calls.fsync(directory)
+
+    # In place, and giving up.
+
+    def open_staged(self, save: Save) -> int:
+        return self.calls.open(save.temporary, READ, dir_fd=save.staging)  # type: ignore[arg-type] # has a name
+
+    def open_target(self, save: Save) -> int:
+        return self.calls.open(save.name, WRITE, dir_fd=save.directory)
+
+    def remove(self, save: Save) -> None:
+        fd, save.fd = save.fd, CLOSED
+        if fd != CLOSED:
+            try:
+                self.calls.close(fd)
+            except OSError:
+                pass  # the file is thrown away
+        try:
+            self._remove_staged(save)
+        finally:
+            if not save.published:
+                self._unmake(save)
+
+    def _remove_staged(self, save: Save) -> None:
+        if save.temporary is not None:
+            try:
+                self.calls.unlink(save.temporary, dir_fd=save.staging)
+            except FileNotFoundError:
+                pass
+            save.temporary = None
+        if save.private is not None:
+            self.remove_entry(save.directory, save.private)
+            save.private = None
+
+    def _unmake(self, save: Save) -> None:
+        for parent, name in reversed(save.made):
+            if name:
+                try:
+                    self.calls.rmdir(name, dir_fd=parent)
+                except OSError:
+                    return  # in use by others by now
+
+    def release(self, save: Save) -> None:
+        descriptors = [save.directory]
+        if save.staging is not save.directory:
+            descriptors.append(save.staging)
+        if save.fd != CLOSED:
+            descriptors.append(save.fd)
+        if save.made:
+            descriptors.extend(parent for parent, _ in save.made)
+        save.directory = save.staging = None
+        save.fd = CLOSED
+        save.made = ()
+        for fd in descriptors:
+            if fd is not None:
+                self._close(save, fd)
+
+    def _close(self, save: Save, fd: int) -> None:
+        try:
+            self.calls.close(fd)
+        except OSError as error:
+            save.skipped["close"] = str(error.strerror)
+
+    # Telling, and sweeping.
+
+    def location(self, save: Save, name: str) -> str:
+        return os.path.join(os.path.abspath(save.where), name)
+
+    def file_system(self, directory: object) -> FileSystem:
+        return FileSystem("unknown")
+
+    def open_directory(self, path: str) -> int:
+        return self.calls.open(path, DIRECTORY)
+
+    def close_directory(self, directory: int) -> None:
+        self.calls.close(directory)
+
+    def lookup(self, directory: int, name: str) -> os.stat_result:
+        return self.calls.stat(name, dir_fd=directory, follow_symlinks=False)
+
+    def remove_entry(self, directory: int, name: str) -> None:
+        _private.remove_entry(self, directory, name)
+
+    def is_same_mount(self, one: int, other: int) -> bool:
+        """Whether two open directories lie on the same mount."""
+        return self.calls.fstat(one).st_dev == self.calls.fstat(other).st_dev
+
+    def is_running(self, maker: Maker) -> bool:
+        try:
+            os.kill(maker.process, 0)
+        except ProcessLookupError:
+            return False
+        except (OSError, OverflowError):
+            return True
+        return maker.start in (0, _names.process_start(maker.process))
+
+    def claim(self, directory: int, name: str) -> int | None:
+        fd = self.calls.open(name, READ, dir_fd=directory)
+        try:
+            self.calls.flock(fd, LOCK)
+        except BlockingIOError:
+            self.calls.close(fd)
+            return None
+        except BaseException:
+            self.calls.close(fd)
+            raise
+        return fd
+
+    def disclaim(self, claim: int) -> None:
+        self.calls.close(claim)

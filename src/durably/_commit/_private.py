@@ -1,0 +1,89 @@
+"""A private directory beside the target, for a file that others write; and removing such directories."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+
+from durably import _names
+from durably._commit._flags import CREATE, DIRECTORY, NOFOLLOW, PLAIN
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from durably._commit._posix import Posix
+    from durably._save import Save
+    from durably._syscalls import Syscalls
+
+
+def create(calls: Syscalls, save: Save) -> None:
+    """Make the private directory, and open it before the first write."""
+    while save.staging is save.directory:
+        save.private = _names.fresh("d")
+        try:
+            calls.mkdir(save.private, 0o700, dir_fd=save.directory)
+        except FileExistsError:
+            save.private = None  # not ours: it must not be cleaned up
+        else:
+            save.staging = calls.open(save.private, DIRECTORY | NOFOLLOW, dir_fd=save.directory)
+    save.steps.append("create private directory")
+    save.plain_mode = _plain_mode(calls, save.staging)
+
+
+def _plain_mode(calls: Syscalls, directory: int) -> int:
+    """The mode that the builtin open gives a new file here, after umask and default ACL."""
+    name = _names.fresh("f")
+    fd = calls.open(name, CREATE, PLAIN, dir_fd=directory)
+    try:
+        return stat.S_IMODE(calls.fstat(fd).st_mode)
+    finally:
+        calls.close(fd)
+        calls.unlink(name, dir_fd=directory)
+
+
+def check_alone(calls: Syscalls, save: Save) -> None:
+    """Refuse a private directory that has no file of the target's name, or other files."""
+    others = sorted(calls.listdir(save.staging))
+    missing = save.name not in others
+    if not missing:
+        others.remove(save.name)
+    listed = f" ({', '.join(others)})" if others else ""
+    if missing:
+        message = f"nothing was written to the staged path{listed}; the target was not changed"
+        raise FileNotFoundError(errno.ENOENT, message, save.path)
+    if others:
+        message = f"other files were left beside the staged one{listed}; the target was not changed"
+        raise OSError(errno.ENOTEMPTY, message, save.path)
+
+
+def check_regular(save: Save, written: os.stat_result) -> None:
+    """Refuse what cannot be published as the target's file."""
+    if not stat.S_ISREG(written.st_mode) or written.st_nlink != 1:
+        message = "what was staged is not a regular file with one name; the target was not changed"
+        raise OSError(errno.EINVAL, message, save.path)
+
+
+def remove_entry(routine: Posix, directory: int, name: str) -> None:
+    """Remove a file, or a directory with all that is in it, by descriptor. Never crosses a mount."""
+    calls = routine.calls
+    try:
+        status = calls.stat(name, dir_fd=directory, follow_symlinks=False)
+    except FileNotFoundError:
+        return
+    if stat.S_ISDIR(status.st_mode):
+        _empty(routine, directory, name)
+        calls.rmdir(name, dir_fd=directory)
+    else:
+        calls.unlink(name, dir_fd=directory)
+
+
+def _empty(routine: Posix, parent: int, name: str) -> None:
+    calls = routine.calls
+    directory = calls.open(name, DIRECTORY | NOFOLLOW, dir_fd=parent)
+    try:
+        if not routine.is_same_mount(parent, directory):
+            raise OSError(errno.EBUSY, "another file system is mounted in it", name)
+        for entry in calls.listdir(directory):
+            remove_entry(routine, directory, entry)
+    finally:
+        calls.close(directory)

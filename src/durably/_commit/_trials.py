@@ -1,0 +1,181 @@
+"""Finding out what a file system supports by doing it, in a private directory that is removed again."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from durably import _names
+from durably._native.linux import RENAME_EXCHANGE, RENAME_NOREPLACE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from durably._syscalls import Syscalls
+
+    Trial = Callable[[Syscalls, int], bool]
+
+_CLOEXEC = getattr(os, "O_CLOEXEC", 0)
+_DIRECTORY = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0) | _CLOEXEC
+_CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | _CLOEXEC
+_UNNAMED = os.O_RDWR | getattr(os, "O_TMPFILE", 0) | _CLOEXEC
+_CONTENT = b"durably\n" * 512
+
+# "Not yours to write", "not to be written", "no room"; /proc says that there is no such directory.
+_UNWRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOENT}
+# How kernels and file systems refuse what they do not have; EPERM is a sandbox's way to say it.
+_REFUSED = {
+    errno.EACCES,
+    errno.EINVAL,
+    errno.EISDIR,
+    errno.ENOENT,
+    errno.ENOSYS,
+    errno.ENOTSUP,
+    errno.ENOTTY,
+    errno.EOPNOTSUPP,
+    errno.EPERM,
+    errno.EXDEV,
+}
+
+
+def tried(calls: Syscalls, directory: int, trials: dict[str, Trial]) -> frozenset[str]:
+    """The names of the trials that worked in ``directory``; none where it cannot be written.
+
+    Raises OSError for an error that is no refusal, and where the private directory cannot be removed.
+    """
+    name = _names.fresh("d")
+    try:
+        calls.mkdir(name, 0o700, dir_fd=directory)
+    except OSError as error:
+        if error.errno not in _UNWRITABLE:
+            raise
+        return frozenset()
+    try:
+        found = _all_tried(calls, directory, name, trials)
+        calls.rmdir(name, dir_fd=directory)
+    except BaseException as error:
+        _give_up(calls, directory, name, error)
+        raise
+    return found
+
+
+def _all_tried(calls: Syscalls, directory: int, name: str, trials: dict[str, Trial]) -> frozenset[str]:
+    private = calls.open(name, _DIRECTORY, dir_fd=directory)
+    try:
+        return frozenset(what for what, trial in trials.items() if _works(trial, calls, private))
+    finally:
+        _empty(calls, private)
+
+
+def _give_up(calls: Syscalls, directory: int, name: str, error: BaseException) -> None:
+    try:
+        calls.rmdir(name, dir_fd=directory)
+    except FileNotFoundError:
+        pass
+    except OSError:
+        error.leftovers = (name,)  # type: ignore[attr-defined] # documented
+        error.add_note(f"durably: left over in the directory that was probed: {name}")
+
+
+def _works(trial: Trial, calls: Syscalls, private: int) -> bool:
+    try:
+        return trial(calls, private)
+    except OSError as error:
+        if error.errno not in _REFUSED | _UNWRITABLE:
+            raise
+        return False
+    finally:
+        _clear(calls, private)
+
+
+def _clear(calls: Syscalls, private: int) -> None:
+    for name in calls.listdir(private):
+        calls.unlink(name, dir_fd=private)
+
+
+def _empty(calls: Syscalls, private: int) -> None:
+    try:
+        _clear(calls, private)
+    finally:
+        calls.close(private)
+
+
+def unnamed(calls: Syscalls, private: int) -> bool:
+    """A file without a name can be made, and given one."""
+    fd = calls.open(".", _UNNAMED, 0o600, dir_fd=private)
+    try:
+        # With a directory descriptor: see the routine's own use.
+        calls.link(f"/proc/self/fd/{fd}", "unnamed", dst_dir_fd=private, follow_symlinks=True)
+        return True
+    finally:
+        calls.close(fd)
+
+
+def no_replace(calls: Syscalls, private: int) -> bool:
+    """renameat2 moves to a free name, and refuses one that is taken."""
+    _make(calls, private, "new")
+    _make(calls, private, "taken")
+    calls.renameat2(private, "new", private, "free", RENAME_NOREPLACE)
+    return _refuses(lambda: calls.renameat2(private, "free", private, "taken", RENAME_NOREPLACE))
+
+
+def exchange(calls: Syscalls, private: int) -> bool:
+    """renameat2 swaps two names."""
+    before = _make(calls, private, "one"), _make(calls, private, "two")
+    calls.renameat2(private, "one", private, "two", RENAME_EXCHANGE)
+    return before == (_inode(calls, private, "two"), _inode(calls, private, "one"))
+
+
+def reflink(calls: Syscalls, private: int) -> bool:
+    """A copy shares the extents of its source."""
+    source = calls.open("source", _CREATE, 0o600, dir_fd=private)
+    try:
+        calls.write(source, _CONTENT)
+        copy = calls.open("copy", _CREATE, 0o600, dir_fd=private)
+        try:
+            calls.ficlone(copy, source)
+            return calls.fstat(copy).st_size == len(_CONTENT)
+        finally:
+            calls.close(copy)
+    finally:
+        calls.close(source)
+
+
+def xattrs(calls: Syscalls, private: int) -> bool:
+    """An extended attribute of the user's is kept."""
+    fd = calls.open("attributes", _CREATE, 0o600, dir_fd=private)
+    try:
+        calls.setxattr(fd, "user.durably", b"kept")
+        return bool(calls.getxattr(fd, "user.durably") == b"kept")
+    finally:
+        calls.close(fd)
+
+
+def _refuses(rename: Callable[[], None]) -> bool:
+    try:
+        rename()
+    except FileExistsError:
+        return True
+    return False
+
+
+def _make(calls: Syscalls, private: int, name: str) -> int:
+    fd = calls.open(name, _CREATE, 0o600, dir_fd=private)
+    try:
+        return calls.fstat(fd).st_ino
+    finally:
+        calls.close(fd)
+
+
+def _inode(calls: Syscalls, private: int, name: str) -> int:
+    return calls.stat(name, dir_fd=private, follow_symlinks=False).st_ino
+
+
+LINUX: dict[str, Trial] = {
+    "unnamed": unnamed,
+    "no-replace": no_replace,
+    "exchange": exchange,
+    "reflink": reflink,
+    "xattrs": xattrs,
+}

@@ -1,0 +1,130 @@
+"""Files on Windows: opened so that others may rename and delete them, renamed by their handles."""
+
+from __future__ import annotations
+
+import os
+
+from durably._native import windows as win
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeVar
+
+    from durably._syscalls import Syscalls
+
+    T = TypeVar("T")
+
+# The right to be renamed, beside reading and writing.
+_ACCESS = win.GENERIC_READ | win.GENERIC_WRITE | win.DELETE
+_SHARE = win.FILE_SHARE_READ | win.FILE_SHARE_WRITE | win.FILE_SHARE_DELETE
+_NO_INHERIT = getattr(os, "O_NOINHERIT", 0)
+
+# What a virus scanner, an indexer or a reader that does not share deletion causes for a while.
+_BUSY = {win.ERROR_ACCESS_DENIED, win.ERROR_SHARING_VIOLATION, win.ERROR_LOCK_VIOLATION}
+# FileRenameInfoEx is missing: Windows before 10 1607, ReFS, FAT, network drives, Wine 8.
+_NO_POSIX_RENAME = {win.ERROR_INVALID_PARAMETER, win.ERROR_NOT_SUPPORTED, win.ERROR_INVALID_FUNCTION}
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.001, 0.1
+
+PATIENCE = "DURABLY_WINDOWS_RETRY_SECONDS"
+_DEFAULT_PATIENCE = 2.0
+
+
+def code(error: OSError) -> int | None:
+    """The Win32 code of an error; None if it has none."""
+    return getattr(error, "winerror", None)
+
+
+class Files:
+    """The calls of the table that open and rename, with patience for those who hold a file."""
+
+    __slots__ = ("calls", "patience")
+
+    def __init__(self, calls: Syscalls) -> None:
+        self.calls = calls
+        self.patience = _patience()
+
+    def create(self, path: str, attributes: int, security: bytes | None) -> int:
+        """A descriptor of a new file. The handle is a lock as well: nobody can open it to claim it."""
+        handle = self.calls.create_file(path, _ACCESS, _SHARE, win.CREATE_NEW, attributes, security)
+        return self._descriptor(handle)
+
+    def open(self, path: str, access: int = _ACCESS, flags: int = 0) -> int:
+        """A descriptor of an old file; of a link itself. ``flags``: those of the descriptor."""
+        handle = self.calls.create_file(
+            path, access, _SHARE, win.OPEN_EXISTING, win.FILE_FLAG_OPEN_REPARSE_POINT
+        )
+        return self._descriptor(handle, flags)
+
+    def _descriptor(self, handle: int, flags: int = 0) -> int:
+        try:
+            return self.calls.open_osfhandle(handle, flags | _NO_INHERIT)
+        except BaseException:
+            self.calls.close_handle(handle)
+            raise
+
+    def lock_directory(self, path: str) -> int:
+        """A handle that keeps a directory from being removed or claimed."""
+        flags = win.FILE_FLAG_BACKUP_SEMANTICS | win.FILE_FLAG_OPEN_REPARSE_POINT
+        share = win.FILE_SHARE_READ | win.FILE_SHARE_WRITE
+        return self.calls.create_file(path, win.GENERIC_READ, share, win.OPEN_EXISTING, flags)
+
+    def claim(self, path: str) -> int | None:
+        """A handle on what nobody else has open; None if somebody has."""
+        flags = win.FILE_FLAG_BACKUP_SEMANTICS | win.FILE_FLAG_OPEN_REPARSE_POINT
+        try:
+            return self.calls.create_file(path, win.DELETE, 0, win.OPEN_EXISTING, flags)
+        except OSError as error:
+            if code(error) != win.ERROR_SHARING_VIOLATION:
+                raise
+            return None
+
+    def rename(self, handle: int, old: str, new: str, *, replace: bool) -> str:
+        """Move an open file. Returns "", or why it had to be done in the older way."""
+        flags = win.FILE_RENAME_POSIX_SEMANTICS | (win.FILE_RENAME_REPLACE_IF_EXISTS if replace else 0)
+        try:
+            self.calls.rename_by_handle(handle, new, flags)
+        except OSError as error:
+            if code(error) not in _NO_POSIX_RENAME:
+                raise
+            flags = win.MOVEFILE_WRITE_THROUGH | (win.MOVEFILE_REPLACE_EXISTING if replace else 0)
+            self.calls.move_file(old, new, flags)
+            return f"not supported here (Windows error {code(error)}): done by MoveFileExW"
+        return ""
+
+    def patiently(self, act: Callable[[], T], refuse: Callable[[], None] | None = None) -> T:
+        """Repeat what fails because others hold the file, for a while, with growing pauses.
+
+        ``refuse``: called on "access denied", to raise where that will never change.
+        """
+        calls = self.calls
+        deadline = None
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                return act()
+            except OSError as error:
+                if code(error) not in _BUSY:
+                    raise
+                if code(error) == win.ERROR_ACCESS_DENIED and refuse is not None:
+                    refuse()
+                now = calls.clock()
+                deadline = now + self.patience if deadline is None else deadline
+                if now >= deadline:
+                    raise
+            calls.sleep(min(pause, deadline - now))
+            pause = min(2 * pause, _LONGEST_PAUSE)
+
+
+def _patience() -> float:
+    """For how many seconds to go on trying: `PATIENCE` in the environment, or 2."""
+    text = os.environ.get(PATIENCE)
+    if text is None:
+        return _DEFAULT_PATIENCE
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not seconds >= 0:
+        raise ValueError(f"{PATIENCE} must be a number of seconds from 0 up, not {text!r}")
+    return seconds

@@ -1,0 +1,41 @@
+"""What a forked child must do with the writers of its parent: close them, and nothing else."""
+
+from __future__ import annotations
+
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import io
+
+    from durably._commit._routine import Routine
+    from durably._save import Save
+
+generation = 0
+"""How many forks lie between this process and the one that imported durably."""
+
+_live: dict[int, tuple[io.FileIO | None, Routine, Save]] = {}
+
+
+def watch(raw: io.FileIO | None, routine: Routine, save: Save) -> None:
+    """Remember a save that is open, and its raw file, which must hold no reference to a writer."""
+    _live[id(save)] = raw, routine, save
+
+
+def forget(save: Save) -> None:
+    """The save is decided."""
+    _live.pop(id(save), None)
+
+
+def _in_child() -> None:
+    global generation
+    generation += 1
+    for raw, routine, save in _live.values():
+        if raw is not None:
+            raw.close()  # first: what is buffered must not be flushed into the parent's temporary
+        routine.release(save)
+    _live.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)

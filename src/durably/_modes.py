@@ -1,0 +1,78 @@
+"""The arguments of the builtin ``open``, checked before anything is staged."""
+
+from __future__ import annotations
+
+import codecs
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from durably._options import SaveOptions
+
+_LETTERS = frozenset("rwxabt+")
+_NEWLINES = (None, "", "\n", "\r", "\r\n")
+_DEFAULT_ENCODING = "utf-8"
+
+
+class Mode:
+    """How a file is to be opened. Raises as the builtin ``open`` does, in its words where it can."""
+
+    __slots__ = ("action", "buffering", "encoding", "errors", "mode", "newline", "reads", "text")
+
+    def __init__(
+        self, mode: str, buffering: int, encoding: str | None, errors: str | None, newline: str | None
+    ) -> None:
+        self.mode = mode
+        self.action = _action(mode)
+        self.reads = "+" in mode
+        self.text = "b" not in mode
+        self.buffering = buffering
+        self.encoding = encoding or _DEFAULT_ENCODING
+        self.errors = errors
+        self.newline = newline
+        if self.text:
+            self._check_text()
+        else:
+            self._check_binary()
+
+    @property
+    def keeps(self) -> bool:
+        """Whether the old content is the beginning of the new one."""
+        return self.action in "ar"
+
+    def _check_text(self) -> None:
+        if self.buffering == 0:
+            raise ValueError("can't have unbuffered text I/O")
+        if self.newline not in _NEWLINES:
+            raise ValueError(f"illegal newline value: {self.newline!r}")
+        if not codecs.lookup(self.encoding)._is_text_encoding:  # noqa: SLF001 # as TextIOWrapper asks
+            raise LookupError(f"{self.encoding!r} is not a text encoding")
+        if self.errors is not None:
+            codecs.lookup_error(self.errors)
+
+    def _check_binary(self) -> None:
+        given = {"encoding": self.encoding != _DEFAULT_ENCODING, "errors": self.errors, "newline": self.newline}
+        for name, value in given.items():
+            if value:
+                raise ValueError(f"binary mode doesn't take {name!r}")
+
+
+def _action(mode: str) -> str:
+    if not isinstance(mode, str):
+        raise TypeError(f"mode must be a str, not {type(mode).__name__}")
+    letters = set(mode)
+    actions = letters & set("rwxa")
+    if not letters <= _LETTERS or len(letters) != len(mode) or len(actions) != 1 or {"b", "t"} <= letters:
+        raise ValueError(f"invalid mode: {mode!r}")
+    action = actions.pop()
+    if action == "r" and "+" not in letters:
+        raise ValueError(f"mode {mode!r} only reads: use the builtin open")
+    return action
+
+
+def with_action(options: SaveOptions, mode: Mode) -> SaveOptions:
+    """The options, where mode x is ``overwrite=False``."""
+    if mode.action == "x":
+        return {**options, "overwrite": False}
+    if mode.keeps and options.get("overwrite") is False:
+        raise ValueError(f"mode {mode.mode!r} goes on from the old file; overwrite=False forbids that")
+    return options

@@ -1,0 +1,43 @@
+"""The mount table of Linux, read by mount number (proc_pid_mountinfo(5))."""
+
+from __future__ import annotations
+
+import time
+
+from durably._promises import FileSystem
+
+_MOUNTINFO = "/proc/self/mountinfo"
+_FRESH_SECONDS = 1.0
+
+_cache: dict[int, tuple[float, FileSystem]] = {}
+
+
+def mount(number: int) -> FileSystem:
+    """The file system of a mount. Remembered for a second: a save asks at each commit.
+
+    Raises OSError where the mount table cannot be read. Unknown numbers are "unknown".
+    """
+    expires, known = _cache.get(number, (0.0, None))
+    now = time.monotonic()
+    if known is None or now >= expires:
+        known = _read(number)
+        _cache[number] = (now + _FRESH_SECONDS, known)
+    return known
+
+
+def _read(number: int) -> FileSystem:
+    with open(_MOUNTINFO, "rb") as file:
+        for line in file:
+            before, _, after = line.partition(b" - ")
+            fields = before.split()
+            if int(fields[0]) == number:
+                return _parsed(fields, after.split())
+    return FileSystem("unknown")
+
+
+def _parsed(fields: list[bytes], after: list[bytes]) -> FileSystem:
+    of_mount = fields[5].decode("ascii", "replace").split(",")
+    of_super = after[2].decode("utf-8", "replace").split(",") if len(after) > 2 else []
+    kind = after[0].decode("ascii", "replace")
+    return FileSystem(kind, tuple(dict.fromkeys(of_mount + of_super)), fields[2].decode("ascii"))
+

@@ -1,0 +1,96 @@
+"""Linux calls that Python lacks. Everything imports everywhere; the library is bound at first use."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+RENAME_NOREPLACE = 1
+RENAME_EXCHANGE = 2
+SYNC_FILE_RANGE_WRITE = 2
+FICLONE = 0x40049409
+STATX_MNT_ID = 0x1000
+AT_EMPTY_PATH = 0x1000
+_STATX_SIZE = 256
+_STATX_MASK_AT = 0
+_STATX_MNT_ID_AT = 0x90
+
+_bound: dict[str, Any] = {}
+
+
+def _function(name: str) -> Any:
+    try:
+        return _bound[name]
+    except KeyError:
+        return _bind(name)
+
+
+def _bind(name: str) -> Any:
+    import ctypes
+
+    c_int, c_uint, c_char_p, c_int64 = ctypes.c_int, ctypes.c_uint, ctypes.c_char_p, ctypes.c_int64
+    arguments = {
+        "renameat2": (c_int, c_char_p, c_int, c_char_p, c_uint),
+        "sync_file_range": (c_int, c_int64, c_int64, c_uint),
+        "syncfs": (c_int,),
+        "statx": (c_int, c_char_p, c_int, c_uint, ctypes.c_void_p),
+    }
+    try:
+        function = getattr(ctypes.CDLL(None, use_errno=True), name)
+    except AttributeError:
+        # An old C library (musl before 1.2.5 has no renameat2) is an old kernel to us.
+        raise OSError(errno.ENOSYS, f"the C library has no {name}") from None
+    function.argtypes = arguments[name]
+
+    def checked(*values: object) -> int:
+        result: int = function(*values)
+        if result == -1:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number))
+        return result
+
+    _bound[name] = checked
+    return checked
+
+
+def renameat2(old_directory: int, old: str, new_directory: int, new: str, flags: int) -> None:
+    """renameat2(2): Linux 3.15, glibc 2.28."""
+    _function("renameat2")(old_directory, os.fsencode(old), new_directory, os.fsencode(new), flags)
+
+
+def sync_file_range(fd: int, offset: int, size: int, flags: int) -> None:
+    """sync_file_range(2): starts write-out; promises nothing by itself."""
+    _function("sync_file_range")(fd, offset, size, flags)
+
+
+def syncfs(fd: int) -> None:
+    """syncfs(2): reports write-back errors since Linux 5.8."""
+    _function("syncfs")(fd)
+
+
+def ficlone(target: int, source: int) -> None:
+    """ioctl_ficlone(2): shares the source's extents with the empty target."""
+    import fcntl
+
+    fcntl.ioctl(target, FICLONE, source)
+
+
+def mount_id(fd: int) -> int:
+    """The number, in /proc/self/mountinfo, of the mount that ``fd`` lies on.
+
+    Device numbers do not do: those of btrfs subvolumes and bind mounts mislead. statx(2) tells since
+    Linux 5.8, /proc/self/fdinfo since 3.15.
+    """
+    import ctypes
+
+    buffer = ctypes.create_string_buffer(_STATX_SIZE)
+    _function("statx")(fd, b"", AT_EMPTY_PATH, STATX_MNT_ID, buffer)
+    if int.from_bytes(buffer[_STATX_MASK_AT : _STATX_MASK_AT + 4], "little") & STATX_MNT_ID:
+        return int.from_bytes(buffer[_STATX_MNT_ID_AT : _STATX_MNT_ID_AT + 8], "little")
+    with open(f"/proc/self/fdinfo/{fd}", "rb") as file:
+        fields = dict(line.split(b":", 1) for line in file if b":" in line)
+    return int(fields[b"mnt_id"])

@@ -1,0 +1,122 @@
+"""Saving what is in memory already: one call, one file."""
+
+from __future__ import annotations
+
+import os
+
+from durably import _commit
+from durably._options import NONE, Options, resolve
+from durably._paths import local
+from durably._save import Save
+from durably._saving import abandon, finish, stage, write_all
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from typing_extensions import Buffer
+
+    from durably._commit._routine import Routine
+    from durably._options import Receipt, SaveOptions
+    from durably._paths import StrPath
+
+_DEFAULTS = Options()
+_EARLY = 8 << 20
+_NEWLINES = {None: os.linesep, "": "\n", "\n": "\n", "\r": "\r", "\r\n": "\r\n"}
+
+
+def atomic_write(
+    path: StrPath, data: str | Buffer, *, encoding: str = "utf-8", **options: Unpack[SaveOptions]
+) -> Receipt:
+    """Save text or bytes, so that the path holds the whole old or the whole new content.
+
+    ``path``: str, bytes or PathLike.
+    ``data``: text, which is encoded and gets no other newlines, or any C-contiguous buffer.
+    ``encoding``: of text.
+    ``options``: see `durably.open`.
+
+    Returns a `Receipt`. Raises what `write_bytes` raises, and UnicodeEncodeError or LookupError for
+    the encoding, before the disk is touched.
+    """
+    if isinstance(data, str):
+        return write_bytes(path, data.encode(encoding), **options)
+    return write_bytes(path, data, **options)
+
+
+def write_text(
+    path: StrPath,
+    text: str,
+    *,
+    encoding: str = "utf-8",
+    errors: str | None = None,
+    newline: str | None = None,
+    **options: Unpack[SaveOptions],
+) -> Receipt:
+    r"""Save text, as `pathlib.Path.write_text` does.
+
+    ``encoding``, ``errors``: as in `str.encode`; ``errors=None`` is "strict".
+    ``newline``: what each "\n" becomes; None: the system's own (`os.linesep`); "" or "\n": itself.
+    ``options``: see `durably.open`.
+
+    Returns a `Receipt`. Raises what `write_bytes` raises, TypeError if ``text`` is not a str,
+    ValueError for another ``newline``, and UnicodeEncodeError or LookupError for the encoding,
+    before the disk is touched.
+    """
+    if not isinstance(text, str):
+        raise TypeError(f"text must be a str, not {type(text).__name__}")
+    if newline not in _NEWLINES:
+        raise ValueError(f"newline must be None, '', '\\n', '\\r' or '\\r\\n', not {newline!r}")
+    if _NEWLINES[newline] != "\n":
+        text = text.replace("\n", _NEWLINES[newline])
+    return write_bytes(path, text.encode(encoding, errors or "strict"), **options)
+
+
+def write_bytes(path: StrPath, data: Buffer, **options: Unpack[SaveOptions]) -> Receipt:
+    """Save bytes, so that the path holds the whole old or the whole new content.
+
+    ``path``: str, bytes or PathLike.
+    ``data``: bytes, or any C-contiguous buffer (bytearray, memoryview, array, NumPy array).
+    ``options``: see `durably.open`.
+
+    Returns a `Receipt`. Raises TypeError for other data and BufferError for a buffer that is not
+    contiguous, before the disk is touched; otherwise what `AtomicWriter.commit` raises: after any
+    builtin error the target is unchanged and nothing is left beside it, or the leftover is named in
+    ``error.leftovers``.
+    """
+    target = local(path)
+    view: bytes | memoryview = data if isinstance(data, bytes) else _bytes_of(data)
+    size = len(view)
+    save = Save(target, resolve(**options) if options else _DEFAULTS)
+    routine = _commit.routine()
+    try:
+        routine.locate(save)
+        stage(routine, save)
+        written = routine.calls.write(save.fd, view if size <= _EARLY else memoryview(view)[:_EARLY])
+        if written != size:
+            _write_rest(routine, save, memoryview(view)[written:])
+        save.steps.append("write")
+        return finish(routine, save, size)
+    except BaseException as error:
+        abandon(routine, save, error)
+        raise
+
+
+def _write_rest(routine: Routine, save: Save, rest: memoryview) -> None:
+    while rest:
+        if save.options.durability is not NONE:
+            routine.start_flush(save.fd)
+        write_all(routine, save.fd, rest[:_EARLY])
+        rest = rest[_EARLY:]
+
+
+def _bytes_of(data: object) -> bytes | memoryview:
+    if isinstance(data, str):
+        raise TypeError("data must be bytes-like, not str; write_text saves text")
+    try:
+        view = memoryview(data)  # type: ignore[arg-type] # that is the check
+    except TypeError:
+        raise TypeError(f"data must be bytes-like, not {type(data).__name__}") from None
+    if not view.c_contiguous:
+        raise BufferError("data must be C-contiguous; numpy.ascontiguousarray or bytes() makes it so")
+    # A memoryview with a zero in its shape cannot be cast.
+    return view.cast("B") if view.nbytes else b""

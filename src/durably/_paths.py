@@ -1,0 +1,50 @@
+"""What a caller may name a target by."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from durably._errors import UnsupportedError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    StrPath = str | bytes | os.PathLike[str] | os.PathLike[bytes]
+
+_SCHEME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+.-:")
+_LOCAL_PROTOCOLS = ("", "file", "local")
+
+
+def local(path: StrPath) -> str:
+    """The path as text, bytes that are not valid in the file system's encoding as surrogates.
+
+    Raises TypeError for what is not a path, and UnsupportedError for a URL: a ``str`` with a scheme
+    of two or more letters and ``://``, or an object of fsspec or universal_pathlib that names a
+    remote file.
+    """
+    if path.__class__ is not str:
+        return _converted(path)
+    if "://" in path and _is_url(path):
+        raise _remote(path)
+    return path
+
+
+def _converted(path: StrPath) -> str:
+    if isinstance(path, bytes):
+        return os.fsdecode(path)
+    # fsspec's OpenFile and universal_pathlib's paths have the file system they belong to.
+    if hasattr(path, "fs") and getattr(path, "protocol", None) not in _LOCAL_PROTOCOLS:
+        raise _remote(path)
+    if isinstance(path, str):
+        return local(str(path))
+    return os.fsdecode(os.fspath(path))
+
+
+def _is_url(path: str) -> bool:
+    scheme = path.partition("://")[0]
+    return len(scheme) > 1 and scheme[0].isalpha() and _SCHEME.issuperset(scheme)
+
+
+def _remote(path: object) -> UnsupportedError:
+    message = "names a store, and durably saves to local files only; nothing was written"
+    return UnsupportedError(errno.ENOTSUP, message, str(path))

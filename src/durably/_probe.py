@@ -1,0 +1,58 @@
+"""What a save keeps at a place, before anything is saved there."""
+
+from __future__ import annotations
+
+import os
+
+from durably import _commit
+from durably._options import Guarantees
+from durably._paths import local
+from durably._promises import promises
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from durably._paths import StrPath
+
+
+def probe(path: StrPath) -> Guarantees:
+    """Find out what a durable save to ``path`` keeps, and what the file system there supports.
+
+    ``path``: a str, bytes or PathLike. An existing directory is looked at itself; for anything else,
+    whether it exists or not, the directory that a save to it would use (a symbolic link is followed).
+
+    The three promises come from a table, by operating system, type of file system and mount options;
+    what is not in the table is "unknown". ``supports`` is measured: each thing is done in a private
+    directory, which is removed again. It is empty where the directory cannot be written.
+
+    Returns a `Guarantees`. Raises FileNotFoundError or NotADirectoryError where there is no such
+    directory, PermissionError where it may not be opened, UnsupportedError for a URL or an unknown
+    operating system, TypeError for what is not a path, and OSError where the device fails. Nothing
+    is left on the disk, unless that error itself says that a directory could not be removed.
+    """
+    text = local(path)
+    routine = _commit.routine()
+    directory = routine.open_directory(_directory(text))
+    try:
+        file_system = routine.file_system(directory)
+        supports = routine.supports(directory)
+    finally:
+        routine.close_directory(directory)
+    readers, crash, durable = promises(routine.name, file_system)
+    return Guarantees(
+        text,
+        file_system.kind,
+        file_system.options,
+        routine.name,
+        readers,
+        crash,
+        durable,
+        supports,
+    )
+
+
+def _directory(path: str) -> str:
+    if os.path.isdir(path):
+        return path
+    if os.path.islink(path):
+        path = os.path.realpath(path)
+    return os.path.dirname(path) or "."

@@ -1,0 +1,79 @@
+"""The state of one save in flight. Routines change it, the rooms above them drive it."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import os
+    from typing import Any
+
+    from durably._names import Kind
+    from durably._options import Options
+
+CLOSED = -1
+
+
+class Save:
+    """One save: where it goes, what was there, what is staged, and how far it has come.
+
+    The defaults are the class's, so that a new one costs little.
+    """
+
+    path: str
+    """The target as the caller named it."""
+    options: Options
+    held: bool
+    """Whether the temporary is held under a lock for as long as the caller likes."""
+
+    directory: Any = None
+    """The directory of the real target: a descriptor, on Windows an absolute path."""
+    where: str = ""
+    """That directory as a path, for messages; relative where the caller's path is."""
+    name: str = ""
+    """The name of the real target in that directory, after symbolic links."""
+    links: int = 0
+    """Symbolic links followed on the way."""
+    made: tuple[tuple[Any, str], ...] = ()
+    """Directories made on the way: the parent's descriptor and the name."""
+
+    old: os.stat_result | None = None
+    """The file that is to be replaced."""
+    old_attributes: Any = None
+    """What else the routine has read of the old file, to carry it over."""
+    plain_mode: int = 0
+    """The mode that a new file gets, as the builtin open would give it (private directory only)."""
+
+    staging: Any = None
+    """The directory of the temporary: the target's own, a private one in it, or a spare one."""
+    private: str | None = None
+    """The name of the private directory."""
+    spare: bool = False
+    """Whether the staging directory is elsewhere, as the target's cannot hold it (in place only)."""
+    fd: int = CLOSED
+    """The descriptor of the temporary."""
+    temporary: str | None = None
+    """Its name in the staging directory; None before it has one and after publication."""
+    identity: tuple[int, int] | None = None
+    """Its device and inode, by which a published file is recognised."""
+
+    published: bool = False
+    in_place: bool = False
+    lost: tuple[str, ...] = ()
+    """What of the old file's metadata could not be kept."""
+
+    def __init__(self, path: str, options: Options, held: bool = False) -> None:
+        self.path = path
+        self.options = options
+        self.held = held
+        self.steps: list[str] = []
+        self.skipped: dict[str, str] = {}
+
+    @property
+    def kind(self) -> Kind:
+        """The kind of name that the temporary gets."""
+        return "h" if self.held else "f"
+
+    @property
+    def carries(self) -> bool:
+        """Whether the old file's metadata is to be carried over."""
+        return self.old is not None and self.options.metadata != "fresh"

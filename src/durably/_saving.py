@@ -1,0 +1,233 @@
+"""The course of every save: stage, then finish it, or leave no trace."""
+
+from __future__ import annotations
+
+import errno
+
+from durably import _promises
+from durably._errors import NotDurableError, TornError
+from durably._options import CONSISTENT, DURABLE, NONE, Receipt
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from durably._commit._routine import Routine
+    from durably._options import Durability
+    from durably._save import Save
+
+# Where no rename is possible: a mount point, another file system beneath, a sticky directory.
+_NO_RENAME = {errno.EBUSY, errno.EXDEV, errno.EPERM, errno.EACCES}
+# Where no file can be made beside the target.
+_NO_ROOM = {errno.EPERM, errno.EACCES, errno.EROFS}
+_CHUNK = 1 << 20
+
+
+def stage(routine: Routine, save: Save) -> None:
+    """Make the temporary of a located save."""
+    create = routine.create_unnamed if save.held else routine.create
+    try:
+        create(save)
+    except OSError as error:
+        if not _may_rewrite(save) or error.errno not in _NO_ROOM:
+            raise
+        save.temporary = None
+        routine.create_spare(save)
+
+
+def finish(routine: Routine, save: Save, size: int) -> Receipt:
+    """Commit what was staged. Any exception: call `abandon`."""
+    level = save.options.durability
+    if save.temporary is None:
+        routine.link(save)
+    if level is not NONE:
+        if save.private is None:
+            routine.flush(save)
+        else:
+            routine.flush_unwitnessed(save)
+    if save.spare:
+        _rewrite(routine, save)
+    else:
+        try:
+            routine.publish(save)
+        except OSError as error:
+            if not _may_rewrite(save) or error.errno not in _NO_RENAME:
+                raise
+            _rewrite(routine, save)
+    return conclude(routine, save, size)
+
+
+def conclude(routine: Routine, save: Save, size: int) -> Receipt:
+    """Make a published save durable, close everything, and say what was done."""
+    level = save.options.durability
+    failure = None
+    if save.private is not None:
+        _tidy(routine, save)
+    if level is DURABLE and not save.in_place:
+        try:
+            routine.settle(save)
+        except OSError as error:
+            failure = error
+    kept = NONE if level is NONE else _kept(routine, save)
+    routine.release(save)
+    receipt = Receipt(
+        save.path,
+        size,
+        save.old is not None,
+        save.in_place,
+        kept,
+        tuple(save.steps),
+        save.skipped,
+        tuple(save.lost),
+    )
+    if failure is not None:
+        raise _not_durable(save, failure, receipt)
+    return receipt
+
+
+def _tidy(routine: Routine, save: Save) -> None:
+    left = staged_path(routine, save)
+    try:
+        routine.remove(save)
+    except OSError as error:
+        save.skipped["rmdir"] = f"{left} is left over: {error.strerror}"
+
+
+def _not_durable(save: Save, cause: OSError, receipt: Receipt) -> NotDurableError:
+    receipt.durability = NONE if receipt.durability is NONE else CONSISTENT
+    message = (
+        f"the new file is in place, but its directory could not be flushed ({cause.strerror}): "
+        "a power cut may bring the old one back; save again once the cause is removed"
+    )
+    error = NotDurableError(cause.errno or errno.EIO, message, save.path, receipt)
+    error.__cause__ = cause
+    return error
+
+
+def _kept(routine: Routine, save: Save) -> Durability:
+    if save.in_place:
+        return NONE
+    level = save.options.durability
+    kept, reason = _promises.kept(level, routine.name, routine.file_system(save.directory))
+    if reason:
+        save.skipped[str(level)] = reason
+    if "fsync" in save.skipped:
+        return NONE
+    if "fsync directory" in save.skipped and kept is DURABLE:
+        return CONSISTENT
+    return kept
+
+
+# In place.
+
+
+def _may_rewrite(save: Save) -> bool:
+    return save.options.allow_in_place and save.old is not None
+
+
+def _rewrite(routine: Routine, save: Save) -> None:
+    """Write the staged copy into the old file itself; it is kept until that is flushed."""
+    calls = routine.calls
+    source = routine.open_staged(save)
+    try:
+        if save.options.durability is NONE:
+            calls.fsync(source)
+        target = routine.open_target(save)
+        try:
+            save.in_place = True
+            _pour(routine, source, target)
+        finally:
+            calls.close(target)
+    except OSError as error:
+        if save.in_place:
+            raise _torn(routine, save, error) from error
+        raise
+    finally:
+        calls.close(source)
+    save.published = True
+    save.steps.append("rewrite in place")
+    routine.remove(save)
+
+
+def _pour(routine: Routine, source: int, target: int) -> None:
+    calls = routine.calls
+    size = 0
+    while chunk := calls.read(source, _CHUNK):
+        write_all(routine, target, memoryview(chunk))
+        size += len(chunk)
+    calls.ftruncate(target, size)
+    calls.fsync(target)
+
+
+def _torn(routine: Routine, save: Save, error: OSError) -> TornError:
+    staged = staged_path(routine, save)
+    message = f"a rewrite in place broke off ({error.strerror}); the whole new content is in {staged}"
+    return TornError(error.errno or errno.EIO, message, save.path, staged)
+
+
+def staged_path(routine: Routine, save: Save) -> str:
+    """Where the temporary lies, for a message."""
+    return routine.location(save, save.temporary or save.private or "")
+
+
+# Giving up.
+
+
+def abandon(routine: Routine, save: Save, error: BaseException) -> None:
+    """Undo a save that broke off with ``error``, or finish one that was published by then.
+
+    Nothing is raised by a failure here: what is left over is named in ``error.leftovers`` and in a
+    note. An error of the system gets the path of the target in place of the temporary's.
+    """
+    leftovers: tuple[str, ...] = ()
+    torn = save.in_place and not save.published
+    if not torn and _was_published(routine, save):
+        _finish_quietly(routine, save)
+    if not torn:
+        leftovers = _removed(routine, save)
+    else:
+        leftovers = (staged_path(routine, save),)
+    routine.release(save)
+    _explain(save, error, leftovers)
+
+
+def _was_published(routine: Routine, save: Save) -> bool:
+    if not save.published:
+        try:
+            save.published = routine.is_published(save)
+        except OSError:
+            return False
+    return save.published
+
+
+def _finish_quietly(routine: Routine, save: Save) -> None:
+    if save.options.durability is DURABLE and not save.in_place:
+        try:
+            routine.settle(save)
+        except OSError:
+            pass  # another exception is on its way, and promises nothing
+
+
+def _removed(routine: Routine, save: Save) -> tuple[str, ...]:
+    left = staged_path(routine, save)
+    try:
+        routine.remove(save)
+    except OSError:
+        return (left,)
+    return ()
+
+
+def _explain(save: Save, error: BaseException, leftovers: tuple[str, ...]) -> None:
+    if leftovers:
+        error.leftovers = leftovers  # type: ignore[attr-defined] # documented
+        error.add_note(f"durably: left over: {', '.join(leftovers)}")
+    if isinstance(error, OSError):
+        error.filename = save.path
+        error.filename2 = None
+        if not (save.published or save.in_place):
+            error.add_note("durably: the target was not changed")
+
+
+def write_all(routine: Routine, fd: int, view: memoryview) -> None:
+    """Write a buffer of bytes to its end."""
+    write = routine.calls.write
+    while view:
+        view = view[write(fd, view) :]

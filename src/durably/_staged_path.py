@@ -1,0 +1,89 @@
+"""Saving what another library writes to a file name."""
+
+from __future__ import annotations
+
+from durably import _commit, _forks
+from durably._options import resolve
+from durably._paths import local
+from durably._save import Save
+from durably._saving import abandon, finish
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import TracebackType
+    from typing import Unpack
+
+    from durably._options import Receipt, SaveOptions
+    from durably._paths import StrPath
+
+
+class staged_path:  # noqa: N801 # used like a function, as contextlib.suppress is
+    """Save what others write to a file name::
+
+        with durably.staged_path("data.parquet") as temporary:
+            frame.to_parquet(temporary)
+
+    Yields a `pathlib.Path` with the target's own name, in a private directory (mode 0700) beside the
+    target: savers that look at the name or replace the file work, and readers of ``*.parquet`` do
+    not trip over it. The file does not exist yet. Leaving the block saves it: it must be there,
+    closed, and alone; any exception throws the directory away.
+
+    ``path`` and ``options`` are those of `durably.open`; ``receipt`` is set at the end. Permissions
+    and other metadata are as everywhere, whatever the saver gave the file.
+
+    The errors are those of `durably.open` and `AtomicWriter.commit`, and at the end
+    FileNotFoundError if nothing was written to the path, OSError if other files were left beside
+    it: the target was not changed.
+
+    The file was written through descriptors that are not ours, so a write error that came before
+    the end may be missed, except on ext4, xfs and btrfs since Linux 5.8: elsewhere the receipt says
+    so under "witness".
+    """
+
+    __slots__ = ("_entered", "_generation", "_routine", "_save", "receipt")
+
+    def __init__(self, path: StrPath, **options: Unpack[SaveOptions]) -> None:
+        self._save = Save(local(path), resolve(**options))
+        self._routine = _commit.routine()
+        self._entered = False
+        self._generation = _forks.generation
+        self.receipt: Receipt | None = None
+
+    def __enter__(self) -> Path:
+        from pathlib import Path  # costs as much as the rest of the package, and only this door needs it
+
+        if self._entered:
+            raise ValueError("a staged_path is entered once")
+        self._entered = True
+        self._generation = _forks.generation
+        try:
+            self._routine.locate(self._save)
+            path = Path(self._routine.create_private(self._save))
+        except BaseException as error:
+            abandon(self._routine, self._save, error)
+            raise
+        _forks.watch(None, self._routine, self._save)
+        return path
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        save, routine = self._save, self._routine
+        if self._generation != _forks.generation:
+            if error is None:
+                raise RuntimeError(f"a forked child cannot commit its parent's save of {save.path!r}")
+            return
+        _forks.forget(save)
+        if error is not None:
+            abandon(routine, save, error)
+            return
+        try:
+            self.receipt = finish(routine, save, routine.adopt(save))
+        except BaseException as failure:
+            self.receipt = getattr(failure, "receipt", None)
+            abandon(routine, save, failure)
+            raise

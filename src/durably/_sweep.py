@@ -1,0 +1,134 @@
+"""Finding and removing what killed processes left behind."""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+
+from durably import _commit, _names, _promises
+from durably._options import _Record
+from durably._paths import local
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from durably._commit._routine import Routine
+    from durably._names import Maker
+    from durably._paths import StrPath
+
+
+class Swept(_Record):
+    """One leftover that `sweep` looked at.
+
+    ``path``: where it lies, or lay.
+    ``removed``: whether it was removed (under ``dry_run=True``: would have been).
+    ``reason``: why it was removed, or why it was left.
+    """
+
+    __slots__ = ("path", "removed", "reason")
+
+    def __init__(self, path: str, removed: bool, reason: str) -> None:
+        self.path = path
+        self.removed = removed
+        self.reason = reason
+
+
+def sweep(directory: StrPath, older_than: float = 3600, dry_run: bool = False) -> list[Swept]:
+    """Remove the temporaries that killed processes left in a directory.
+
+    ``directory``: str, bytes or PathLike. Its subdirectories are not visited.
+    ``older_than``: seconds since the leftover was last changed; younger ones are left.
+    ``dry_run``: True: remove nothing, and tell what would be removed.
+
+    Only names of durably's own exact pattern are looked at, and only what is proven dead is removed:
+    its process is gone, or was of an earlier boot of this machine's kernel (on a file system that
+    one kernel mounts alone), or its lock is free. What cannot be proven, such as a temporary of
+    another host on a network mount, stays, and says why.
+
+    Returns what was found, each a record with ``path``, ``removed`` and ``reason``. Raises OSError if
+    the directory cannot be read; one that cannot be removed is reported, not raised.
+    """
+    if not older_than >= 0:
+        raise ValueError(f"older_than must be a number of seconds from 0 up, not {older_than!r}")
+    path = local(directory)
+    routine = _commit.routine()
+    opened = routine.open_directory(path)
+    try:
+        return _swept(_Place(routine, opened, path), older_than, dry_run)
+    finally:
+        routine.close_directory(opened)
+
+
+class _Place:
+    """The directory that is swept, and what can be told of it once."""
+
+    __slots__ = ("directory", "here", "is_local", "path", "routine")
+
+    def __init__(self, routine: Routine, directory: Any, path: str) -> None:
+        self.routine = routine
+        self.directory = directory
+        self.path = path
+        self.here = _names.this_process()
+        self.is_local = _promises.is_local(routine.name, routine.file_system(directory))
+
+
+def _swept(place: _Place, older_than: float, dry_run: bool) -> list[Swept]:
+    found = []
+    for name in sorted(place.routine.calls.listdir(place.directory)):
+        made = _names.parse(name)
+        if made is not None:
+            removed, reason = _treat(place, name, made, older_than, dry_run)
+            found.append(Swept(os.path.join(place.path, name), removed, reason))
+    return found
+
+
+def _treat(
+    place: _Place, name: str, made: tuple[_names.Kind, Maker], older_than: float, dry_run: bool
+) -> tuple[bool, str]:
+    kind, maker = made
+    try:
+        status = place.routine.lookup(place.directory, name)
+        age = time.time() - max(status.st_mtime, status.st_ctime)
+        if age < older_than:
+            return False, f"changed {age:.0f} seconds ago"
+        if not _is_of_kind(kind, status.st_mode):
+            return False, "not what durably makes under such a name"
+        dead, reason = _is_dead(place, name, kind, maker)
+        if dead and not dry_run:
+            place.routine.remove_entry(place.directory, name)
+    except FileNotFoundError:
+        return True, "gone by itself"
+    except OSError as error:
+        return False, f"could not be removed: {error.strerror}"
+    return dead, reason
+
+
+def _is_of_kind(kind: _names.Kind, mode: int) -> bool:
+    return stat.S_ISDIR(mode) if kind == "d" else stat.S_ISREG(mode)
+
+
+def _is_dead(place: _Place, name: str, kind: _names.Kind, maker: Maker) -> tuple[bool, str]:
+    """Whether the maker is proven dead, and why, or why not."""
+    here = place.here
+    if maker.boot == here.boot != _names.UNKNOWN and maker.space == here.space:
+        running = place.routine.is_running(maker)
+        state = "still runs" if running else "is gone"
+        return not running, f"its process, {maker.process}, {state}"
+    if maker.boot != here.boot and _names.UNKNOWN not in (maker.boot, here.boot) and place.is_local:
+        return True, "it is from before the last boot"
+    if kind == "f":
+        return False, "its process cannot be seen from here"
+    return _is_free(place, name)
+
+
+def _is_free(place: _Place, name: str) -> tuple[bool, str]:
+    try:
+        claim = place.routine.claim(place.directory, name)
+    except OSError as error:
+        return False, f"its lock cannot be tested: {error.strerror}"
+    if claim is None:
+        return False, "it is locked by a process that cannot be seen from here"
+    place.routine.disclaim(claim)
+    return True, "its lock is free"

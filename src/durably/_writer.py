@@ -1,0 +1,372 @@
+"""AtomicWriter: the life of one save."""
+
+from __future__ import annotations
+
+import errno
+import os
+import warnings
+
+from durably import _commit, _forks
+from durably._modes import Mode, with_action
+from durably._options import resolve
+from durably._paths import local
+from durably._save import Save
+from durably._saving import abandon, finish, stage
+from durably._stream import opened
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import io
+    from types import TracebackType
+    from typing import IO, Any, Generic, Literal, NoReturn, Self, TypeVar, Unpack, overload
+
+    from durably._options import Receipt, SaveOptions
+    from durably._paths import StrPath
+
+    F = TypeVar("F", bound=IO[Any], covariant=True)
+
+    TextMode = Literal[
+        "w", "x", "a", "wt", "xt", "at", "tw", "tx", "ta",
+        "w+", "x+", "a+", "r+", "+w", "+x", "+a", "+r",
+        "w+t", "x+t", "a+t", "r+t", "wt+", "xt+", "at+", "rt+",
+    ]  # fmt: skip
+    WriteMode = Literal["wb", "xb", "ab", "bw", "bx", "ba"]
+    UpdateMode = Literal[
+        "w+b", "x+b", "a+b", "r+b", "wb+", "xb+", "ab+", "rb+", "bw+", "bx+", "ba+", "br+",
+    ]  # fmt: skip
+
+    class _Life(Generic[F]):
+        """The writer of one kind of file."""
+else:
+    # typing is not imported at run time: it would take as long as everything else together.
+    class _Life:
+        __slots__ = ()
+
+        def __class_getitem__(cls, item: object) -> type:
+            return cls
+
+
+_OPEN, _COMMITTED, _DISCARDED = "open", "committed", "discarded"
+
+
+class AtomicWriter(_Life["F"]):
+    """The life of one save: not a file, but what decides about one.
+
+    ``with`` yields `file`, which is exactly what the builtin ``open`` gives for that mode. Leaving
+    the block commits; any exception discards. Closing the file, or a wrapper around it, ends the
+    writing and decides nothing: what a wrapper (`gzip`, `io.TextIOWrapper`) still holds must be
+    closed into the file before the block ends. Without a block, call `commit` or `discard`.
+
+    A writer that is dropped undecided discards with a ResourceWarning. It is entered once, cannot
+    be copied or pickled, and belongs to one thread at a time. After a fork the child's file is
+    closed unflushed, and the child cannot commit.
+
+    The arguments and errors are those of `durably.open`.
+    """
+
+    __slots__ = ("_entered", "_file", "_generation", "_raw", "_routine", "_save", "_state", "receipt")
+
+    receipt: Receipt | None
+    """What was done; None before the commit."""
+
+    if TYPE_CHECKING:
+
+        @overload
+        def __init__(
+            self: AtomicWriter[io.TextIOWrapper],
+            path: StrPath,
+            mode: TextMode = "w",
+            *,
+            encoding: str | None = "utf-8",
+            errors: str | None = None,
+            newline: str | None = None,
+            buffering: int = -1,
+            **options: Unpack[SaveOptions],
+        ) -> None: ...
+        @overload
+        def __init__(
+            self: AtomicWriter[io.FileIO],
+            path: StrPath,
+            mode: WriteMode | UpdateMode,
+            *,
+            buffering: Literal[0],
+            **options: Unpack[SaveOptions],
+        ) -> None: ...
+        @overload
+        def __init__(
+            self: AtomicWriter[io.BufferedWriter],
+            path: StrPath,
+            mode: WriteMode,
+            *,
+            buffering: int = -1,
+            **options: Unpack[SaveOptions],
+        ) -> None: ...
+        @overload
+        def __init__(
+            self: AtomicWriter[io.BufferedRandom],
+            path: StrPath,
+            mode: UpdateMode,
+            *,
+            buffering: int = -1,
+            **options: Unpack[SaveOptions],
+        ) -> None: ...
+        @overload
+        def __init__(
+            self: AtomicWriter[IO[Any]],
+            path: StrPath,
+            mode: str,
+            *,
+            encoding: str | None = "utf-8",
+            errors: str | None = None,
+            newline: str | None = None,
+            buffering: int = -1,
+            **options: Unpack[SaveOptions],
+        ) -> None: ...
+
+    def __init__(
+        self,
+        path: StrPath,
+        mode: str = "w",
+        *,
+        encoding: str | None = "utf-8",
+        errors: str | None = None,
+        newline: str | None = None,
+        buffering: int = -1,
+        **options: Unpack[SaveOptions],
+    ) -> None:
+        self._state = _DISCARDED
+        self.receipt = None
+        self._entered = False
+        self._raw = self._file = None
+        how = Mode(mode, buffering, encoding, errors, newline)
+        target = local(path)
+        self._save = save = Save(target, resolve(**with_action(options, how)), held=True)
+        self._routine = _commit.routine()
+        self._generation = _forks.generation
+        try:
+            self._stage(how)
+        except BaseException as error:
+            self._abandon(error)
+            raise
+        self._state = _OPEN
+        _forks.watch(self._raw, self._routine, save)
+
+    def _stage(self, how: Mode) -> None:
+        save, routine = self._save, self._routine
+        routine.locate(save)
+        if how.action == "r" and save.old is None:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), save.path)
+        stage(routine, save)
+        if how.keeps and save.old is not None:
+            routine.copy_old(save)
+        if how.action == "a":
+            routine.append_only(save)
+        elif how.action == "r":
+            routine.calls.lseek(save.fd, 0, os.SEEK_SET)
+        self._raw, self._file = opened(routine, save, how)
+
+    @property
+    def file(self) -> F:
+        """The file to write to. Its ``name`` is the target."""
+        file: F = self._file
+        return file
+
+    def __enter__(self) -> F:
+        if self._entered or self._state is not _OPEN:
+            raise ValueError("an AtomicWriter is entered once, before it is decided")
+        self._entered = True
+        return self.file
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if error is not None:
+            self._give_up(error)
+        elif self._state is not _DISCARDED:
+            self.commit()
+
+    def commit(self) -> Receipt:
+        """Put the file in the target's place. Returns the receipt; called again, the same receipt.
+
+        Raises ValueError after a discard or where the file's buffer was detached, RuntimeError in a
+        forked child, and otherwise:
+
+        - any builtin OSError (EIO, ENOSPC, EBUSY, ...): the target was not changed, and nothing is
+          left beside it, or the leftover is named in ``error.leftovers``;
+        - FileExistsError under ``overwrite=False``, when another has created the target meanwhile;
+        - `NotDurableError`: the new file is in place, and a power cut may take it back;
+        - `OutcomeUnknownError`: the target holds the whole old or the whole new file;
+        - `TornError` under ``allow_in_place=True``: the staged copy holds the new content.
+
+        An exception from outside (KeyboardInterrupt) leaves the whole old or the whole new file;
+        after it, ``receipt`` is None.
+        """
+        if self._state is _COMMITTED:
+            return self._receipt()
+        if self._state is _DISCARDED:
+            raise ValueError(f"the save of {self._save.path!r} was discarded")
+        if self._generation != _forks.generation:
+            self._state = _DISCARDED
+            raise RuntimeError(
+                f"a forked child cannot commit its parent's save of {self._save.path!r}; "
+                "nothing was changed, and the parent can still commit"
+            )
+        try:
+            self._file.close()  # type: ignore[union-attr] # open
+            self._save.steps.append("write")
+            size = self._routine.calls.fstat(self._save.fd).st_size
+            self.receipt = finish(self._routine, self._save, size)
+        except BaseException as error:
+            self.receipt = getattr(error, "receipt", None)
+            self._abandon(error)
+            raise
+        self._decide(_COMMITTED)
+        return self.receipt
+
+    def discard(self) -> None:
+        """Throw the new file away; the target was not and will not be changed.
+
+        Idempotent, and nothing after a commit, so it fits a ``finally``. What was buffered is not
+        written. Raises OSError if the temporary cannot be removed; it is named in
+        ``error.leftovers``.
+        """
+        if self._state is _OPEN:
+            error = OSError(errno.EIO, "the temporary could not be removed")
+            self._give_up(error)
+            if hasattr(error, "leftovers"):
+                raise error
+
+    def _give_up(self, error: BaseException) -> None:
+        if self._state is not _OPEN:
+            return
+        if self._generation == _forks.generation:
+            self._abandon(error)
+        self._state = _DISCARDED
+
+    def _abandon(self, error: BaseException) -> None:
+        # The raw file first: that drops what is buffered, where a close of the file would flush it
+        # into a descriptor that is dead, or by then somebody else's.
+        if self._raw is not None:
+            self._raw.close()
+        self._decide(_COMMITTED if self.receipt is not None else _DISCARDED)
+        abandon(self._routine, self._save, error)
+
+    def _decide(self, state: str) -> None:
+        self._state = state
+        _forks.forget(self._save)
+
+    def _receipt(self) -> Receipt:
+        assert self.receipt is not None
+        return self.receipt
+
+    def __del__(self) -> None:
+        if getattr(self, "_state", _DISCARDED) is not _OPEN:
+            return
+        if self._generation != _forks.generation:
+            return
+        dropped = RuntimeError()
+        self._give_up(dropped)
+        left = "".join(getattr(dropped, "__notes__", ()))
+        warnings.warn(
+            f"unfinished save of {self._save.path!r} was discarded: use it in a with block, or call "
+            f"commit() or discard() {left}".rstrip(),
+            ResourceWarning,
+            stacklevel=2,
+            source=self,
+        )
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("an AtomicWriter cannot be copied or pickled: it decides about one file")
+
+    def __repr__(self) -> str:
+        return f"<AtomicWriter {self._save.path!r} {self._state}>"
+
+
+if TYPE_CHECKING:
+
+    @overload
+    def open(  # noqa: A001 # as gzip.open
+        path: StrPath,
+        mode: TextMode = "w",
+        *,
+        encoding: str | None = "utf-8",
+        errors: str | None = None,
+        newline: str | None = None,
+        buffering: int = -1,
+        **options: Unpack[SaveOptions],
+    ) -> AtomicWriter[io.TextIOWrapper]: ...
+    @overload
+    def open(  # noqa: A001
+        path: StrPath,
+        mode: WriteMode | UpdateMode,
+        *,
+        buffering: Literal[0],
+        **options: Unpack[SaveOptions],
+    ) -> AtomicWriter[io.FileIO]: ...
+    @overload
+    def open(  # noqa: A001
+        path: StrPath, mode: WriteMode, *, buffering: int = -1, **options: Unpack[SaveOptions]
+    ) -> AtomicWriter[io.BufferedWriter]: ...
+    @overload
+    def open(  # noqa: A001
+        path: StrPath, mode: UpdateMode, *, buffering: int = -1, **options: Unpack[SaveOptions]
+    ) -> AtomicWriter[io.BufferedRandom]: ...
+    @overload
+    def open(  # noqa: A001
+        path: StrPath,
+        mode: str,
+        *,
+        encoding: str | None = "utf-8",
+        errors: str | None = None,
+        newline: str | None = None,
+        buffering: int = -1,
+        **options: Unpack[SaveOptions],
+    ) -> AtomicWriter[IO[Any]]: ...
+
+
+def open(  # noqa: A001 # as gzip.open
+    path: StrPath,
+    mode: str = "w",
+    *,
+    encoding: str | None = "utf-8",
+    errors: str | None = None,
+    newline: str | None = None,
+    buffering: int = -1,
+    **options: Unpack[SaveOptions],
+) -> AtomicWriter[Any]:
+    """Open a file for saving: an `AtomicWriter`, to be used in a ``with`` block.
+
+    ``path``: str, bytes or PathLike.
+    ``mode``: w, x, a, r+, w+, x+ or a+, with b or t; x is ``overwrite=False``; a and r+ work on a
+    private copy, and what others append meanwhile is lost.
+    ``encoding``, ``errors``, ``newline``, ``buffering``: as for the builtin ``open``, but for the
+    encoding's default, "utf-8", and a larger buffer, 64 KiB.
+
+    Options, the same for every door:
+
+    ``durability``: a `Durability` or its name; "durable" by default.
+    ``overwrite``: False: create only. FileExistsError if the target exists, at once or, when it was
+    created meanwhile, at the commit.
+    ``metadata``: "preserve" (the default): a replaced file's mode, owner, group, POSIX ACL and user
+    attributes are carried over, without setuid and setgid, and ``receipt.lost`` names what could
+    not be kept; "strict": that is an error instead; "fresh": as for a new file. A new file gets the
+    mode that the builtin ``open`` gives it.
+    ``symlinks``: "follow" (the default): the link's target is replaced, unless the link is another
+    user's in a shared directory (PermissionError); "replace": the link itself; "refuse": OSError
+    with errno ELOOP.
+    ``permissions``: an explicit mode such as 0o640, exact, in place of the carried mode and ACL.
+    ``make_parents``: True: make missing directories on the way.
+    ``allow_in_place``: True: where no rename is possible (a bind-mounted file, a directory that may
+    not be written), rewrite the old file itself from a flushed copy. None of the three promises
+    remains then; the receipt says ``in_place``.
+
+    Raises, before anything is staged, ValueError, TypeError or LookupError for bad arguments,
+    FileNotFoundError (no directory; r+ without a file), PermissionError, FileExistsError,
+    IsADirectoryError, and `UnsupportedError` for what cannot be saved to atomically: a FIFO, socket
+    or device, a URL, create-only on a file system that has no way to do it. In all these cases the
+    target was not changed. For the end of the block, see `AtomicWriter.commit`.
+    """
+    return AtomicWriter(path, mode, encoding=encoding, errors=errors, newline=newline, buffering=buffering, **options)

@@ -1,0 +1,166 @@
+"""What this machine can do, found out by doing it. Tests are skipped by these answers, each with its reason.
+
+A probe returns "" where the machine can, otherwise the reason why not. The marks are made of the
+probes: ``@needs_root`` over a test, or ``pytestmark = needs_mount`` over a module; for a file system
+that must be made first, ``@needs_file_system("xfs")``.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+NOBODY = 65534
+SHARED_MEMORY = Path("/dev/shm")
+_MAKERS = {
+    "ext2": "mkfs.ext2",
+    "ext3": "mkfs.ext3",
+    "ext4": "mkfs.ext4",
+    "xfs": "mkfs.xfs",
+    "btrfs": "mkfs.btrfs",
+    "vfat": "mkfs.vfat",
+    "exfat": "mkfs.exfat",
+    "f2fs": "mkfs.f2fs",
+}
+_IN_MEMORY = {"tmpfs", "ramfs", "overlay"}
+_ELSEWHERE = "/usr/sbin:/sbin:"
+
+
+def find(program: str) -> str | None:
+    """A program's path, also where mkfs and mount lie and an ordinary PATH does not look."""
+    return shutil.which(program, path=_ELSEWHERE + os.environ.get("PATH", ""))
+
+
+@cache
+def linux() -> str:
+    return "" if sys.platform == "linux" else "needs Linux"
+
+
+@cache
+def posix() -> str:
+    return "" if os.name == "posix" else "needs a POSIX system"
+
+
+@cache
+def root() -> str:
+    return posix() or ("" if os.geteuid() == 0 else "needs root")
+
+
+@cache
+def unprivileged_user() -> str:
+    """Whether a test can take the rights of a user who owns nothing."""
+    if root():
+        return root()
+    try:
+        subprocess.run(["true"], user=NOBODY, group=NOBODY, extra_groups=[], check=True)
+    except (OSError, subprocess.SubprocessError) as error:
+        return f"root may not become user {NOBODY} here: {error}"
+    return ""
+
+
+@cache
+def proc() -> str:
+    return linux() or ("" if os.path.isdir("/proc/self/fd") else "needs /proc")
+
+
+@cache
+def mount() -> str:
+    """Whether file systems can be mounted, in a mount namespace of one's own."""
+    return root() or linux() or _fails("unshare", "-m", "mount", "-t", "tmpfs", "none", "/mnt")
+
+
+@cache
+def loop() -> str:
+    """Whether an image can be mounted through a loop device."""
+    return mount() or _fails("losetup", "--find")
+
+
+@cache
+def file_system(kind: str) -> str:
+    """Whether this kernel mounts the type, and the tool that makes it is there."""
+    if (loop if kind in _MAKERS else mount)():
+        return (loop if kind in _MAKERS else mount)()
+    with open("/proc/filesystems", encoding="ascii") as file:
+        if kind not in {line.split()[-1] for line in file}:
+            return f"this kernel has no {kind}"
+    if kind in _IN_MEMORY or find(_MAKERS[kind]):
+        return ""
+    return f"{_MAKERS[kind]} is not installed"
+
+
+@cache
+def unnamed_files() -> str:
+    """Whether the temporary directory's file system has O_TMPFILE."""
+    if proc():
+        return proc()
+    try:
+        os.close(os.open(tempfile.gettempdir(), os.O_TMPFILE | os.O_RDWR, 0o600))
+    except OSError as error:
+        return f"no unnamed files in {tempfile.gettempdir()}: {error.strerror}"
+    return ""
+
+
+@cache
+def shared_memory() -> str:
+    """Whether /dev/shm is a tmpfs that can be written."""
+    if linux():
+        return linux()
+    with open("/proc/self/mounts", encoding="utf-8", errors="surrogateescape") as file:
+        mounts = [line.split()[1:3] for line in file]
+    if [str(SHARED_MEMORY), "tmpfs"] not in mounts:
+        return "/dev/shm is not a tmpfs"
+    return "" if os.access(SHARED_MEMORY, os.W_OK) else "/dev/shm cannot be written"
+
+
+@cache
+def strace() -> str:
+    return linux() or _fails("strace", "-f", "-o", os.devnull, "true")
+
+
+@cache
+def gcc() -> str:
+    return "" if find("gcc") else "gcc is not installed"
+
+
+def _fails(program: str, *arguments: str) -> str:
+    path = find(program)
+    if path is None:
+        return f"{program} is not installed"
+    environment = os.environ | {"PATH": _ELSEWHERE + os.environ.get("PATH", "")}
+    done = subprocess.run([path, *arguments], capture_output=True, env=environment, timeout=30, check=False)
+    return "" if done.returncode == 0 else f"{program} fails: {done.stderr.decode(errors='replace').strip()}"
+
+
+def needs(*probes: Callable[[], str]) -> pytest.MarkDecorator:
+    """The mark that skips unless every probe says that the machine can."""
+    reason = next((reason for reason in (probe() for probe in probes) if reason), "")
+    return pytest.mark.skipif(bool(reason), reason=reason)
+
+
+def needs_file_system(*kinds: str) -> pytest.MarkDecorator:
+    """The mark that skips unless file systems of these types can be made and mounted."""
+    return needs(*(lambda kind=kind: file_system(kind) for kind in kinds))
+
+
+needs_linux = needs(linux)
+needs_posix = needs(posix)
+needs_root = needs(root)
+needs_unprivileged_user = needs(unprivileged_user)
+needs_proc = needs(proc)
+needs_mount = needs(mount)
+needs_loop = needs(loop)
+needs_unnamed_files = needs(unnamed_files)
+needs_shared_memory = needs(shared_memory)
+needs_strace = needs(strace)
+needs_gcc = needs(gcc)
