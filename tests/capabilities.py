@@ -49,12 +49,14 @@ def linux() -> str:
 
 @cache
 def posix() -> str:
-    return "" if os.name == "posix" else "needs a POSIX system"
+    return "needs a POSIX system" if sys.platform == "win32" else ""
 
 
 @cache
 def root() -> str:
-    return posix() or ("" if os.geteuid() == 0 else "needs root")
+    if sys.platform == "win32":
+        return posix()
+    return "" if os.geteuid() == 0 else "needs root"
 
 
 @cache
@@ -102,7 +104,7 @@ def file_system(kind: str) -> str:
 @cache
 def unnamed_files() -> str:
     """Whether the temporary directory's file system has O_TMPFILE."""
-    if proc():
+    if sys.platform != "linux" or proc():
         return proc()
     try:
         os.close(os.open(tempfile.gettempdir(), os.O_TMPFILE | os.O_RDWR, 0o600))

@@ -6,18 +6,18 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
-from capabilities import needs_linux, needs_mount, needs_proc
-from mounts import bound, mounted
 
+from capabilities import needs_linux, needs_mount, needs_proc
 from durably import _mounts
 from durably._native import linux
+from mounts import bound, mounted
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 TABLE = rb"""22 27 0:21 / /proc rw,nosuid - proc proc rw
 27 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw,discard
-31 27 0:28 / /mnt/with\040space\134and\011tab rw master:2 propagate_from:1 unbindable - fuse.sshfs me@host:/a\040b rw,user_id=0
+31 27 0:28 / /mnt/a\040b\134c\011d rw master:2 propagate_from:1 unbindable - fuse.sshfs h:/a rw,user_id=0
 40 27 0:33 /@home /home rw,noatime shared:7 - btrfs /dev/sda2 rw,noatime,subvol=/@home
 41 27 0:34 / /merged rw - overlay overlay rw,lowerdir=/a\072b,upperdir=/u,volatile
 42 27 0:35 / /odd - rw,ro - odd none
@@ -44,12 +44,11 @@ def table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (40, "btrfs", ("rw", "noatime", "subvol=/@home"), "0:33"),
         (270, "xfs", ("rw", "nobarrier"), "8:1"),
         (99, "unknown", (), ""),
+        (2, "unknown", (), ""),
     ],
 )
 @pytest.mark.usefixtures("table")
-def test_a_line_is_found_by_its_number(
-    number: int, kind: str, options: tuple[str, ...], device: str
-) -> None:
+def test_a_line_is_found_by_its_number(number: int, kind: str, options: tuple[str, ...], device: str) -> None:
     found = _mounts.mount(number)
     assert (found.kind, found.options, found.device) == (kind, options, device)
 

@@ -7,10 +7,13 @@ import os
 import stat
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+import durably
 from capabilities import (
     NOBODY,
     SHARED_MEMORY,
@@ -21,15 +24,13 @@ from capabilities import (
     needs_shared_memory,
     needs_unprivileged_user,
 )
-from mounts import bound, mounted
-
-import durably
 from durably import UnsupportedError, _commit
 from durably._probe import probe
 from durably.testing import FailingSyscalls, RecordingSyscalls, use
+from mounts import bound, mounted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 BASIC = {"unnamed", "no-replace", "exchange", "xattrs"}
 YES, NO, UNKNOWN = "yes", "no", "unknown"
@@ -146,20 +147,27 @@ def test_a_place_where_nothing_can_be_made() -> None:
     assert (found.file_system, found.readers, found.supports) == ("proc", UNKNOWN, frozenset())
 
 
+@pytest.fixture
+def public() -> Iterator[Path]:
+    """A directory that every user reaches; those of tmp_path lie below a private one."""
+    with tempfile.TemporaryDirectory() as directory:
+        Path(directory).chmod(0o755)
+        yield Path(directory)
+
+
 @needs_unprivileged_user
-def test_a_directory_that_may_not_be_written(tmp_path: Path) -> None:
-    for directory in (tmp_path, *tmp_path.parents):
-        if directory.stat().st_mode & stat.S_IXOTH == 0 and directory.is_relative_to("/tmp"):
-            directory.chmod(directory.stat().st_mode | stat.S_IXOTH | stat.S_IROTH)
-    found = _as_nobody(lambda: ",".join(sorted(probe(tmp_path).supports)) + probe(tmp_path).file_system)
-    assert found == probe(tmp_path).file_system
-    tmp_path.chmod(0o700)
-    assert _as_nobody(lambda: _error(tmp_path)) == "PermissionError"
-    assert _listing(tmp_path) == []
+def test_a_directory_that_may_not_be_written(public: Path) -> None:
+    found = _as_nobody(lambda: ",".join(probe(public).supports) + probe(public).file_system)
+    assert found == probe(public).file_system
+    public.chmod(0o700)
+    assert _as_nobody(lambda: _error(public)) == "PermissionError"
+    assert _listing(public) == []
 
 
 def _as_nobody(ask: Callable[[], str]) -> str:
     """The answer of a child that has become nobody; its modules are imported already."""
+    if sys.platform == "win32":
+        pytest.skip("needs fork")
     reader, writer = os.pipe()
     child = os.fork()
     if not child:
@@ -242,7 +250,7 @@ def test_the_directory_of_the_trials_is_private(tmp_path: Path) -> None:
     seen: list[tuple[str, int]] = []
 
     class Watching(RecordingSyscalls):
-        def _before(self, name: str, *_: object) -> None:
+        def _before(self, name: str, *_: object, **__: object) -> None:
             if name == "renameat2":
                 seen.extend((path.name, path.stat().st_mode) for path in tmp_path.iterdir())
 
@@ -300,8 +308,8 @@ def test_a_refusal_takes_away_one_thing_only(tmp_path: Path) -> None:
 @needs_linux
 def test_a_call_that_lies_supports_nothing(tmp_path: Path) -> None:
     table = RecordingSyscalls()
-    table.renameat2 = lambda *_: None
-    table.ficlone = lambda *_: None
+    for call in ("renameat2", "ficlone"):
+        setattr(table, call, lambda *_: None)
     table.getxattr = lambda *_: b"something else"
     with use(table):
         assert probe(tmp_path).supports <= {"unnamed"}
@@ -316,9 +324,25 @@ def test_smb_does_not_count_as_refusing_to_replace(tmp_path: Path, monkeypatch: 
 
 
 @needs_linux
+def test_an_interrupt_after_the_last_call_names_no_leftover(tmp_path: Path) -> None:
+    table = RecordingSyscalls()
+    rmdir = table.rmdir
+
+    def interrupted(*arguments: Any, **keywords: Any) -> None:
+        rmdir(*arguments, **keywords)
+        raise KeyboardInterrupt
+
+    setattr(table, "rmdir", interrupted)  # noqa: B010 # typed as the builtin
+    with use(table), pytest.raises(KeyboardInterrupt) as caught:
+        probe(tmp_path)
+    assert not hasattr(caught.value, "leftovers")
+    assert _listing(tmp_path) == []
+
+
+@needs_linux
 def test_an_interrupt_leaves_nothing_behind(tmp_path: Path) -> None:
     class Interrupted(RecordingSyscalls):
-        def _before(self, name: str, *_: object) -> None:
+        def _before(self, name: str, *_: object, **__: object) -> None:
             if name == "ficlone":
                 raise KeyboardInterrupt
 
@@ -332,7 +356,9 @@ def test_probing_needs_none_of_the_heavy_modules() -> None:
         "import sys; sys.modules.pop('typing', None); import durably._probe, durably._promises;"
         "print(*{'typing', 'dataclasses', 'pathlib', 're', 'contextlib', 'ctypes'} & set(sys.modules))"
     )
-    done = subprocess.run([sys.executable, "-S", "-E", "-c", code], capture_output=True, cwd=_source(), check=True)
+    done = subprocess.run(
+        [sys.executable, "-S", "-E", "-c", code], capture_output=True, cwd=_source(), check=True
+    )
     assert done.stdout.split() == []
 
 

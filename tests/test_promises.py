@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from capabilities import needs_file_system
-from mounts import mounted
 
+from capabilities import needs_file_system
 from durably import Durability, _journal
 from durably._promises import TABLE, FileSystem, kept, promises
+from mounts import mounted
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -152,7 +152,12 @@ def test_the_same_file_system_under_another_system_is_looked_up_anew() -> None:
 
 def test_what_was_looked_up_is_not_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
-    monkeypatch.setattr(_journal, "state", lambda device: asked.append(device) or _journal.PRESENT)
+
+    def state(device: str) -> str:
+        asked.append(device)
+        return _journal.PRESENT
+
+    monkeypatch.setattr(_journal, "state", state)
     file_system = FileSystem("ext4", (), "8:1")
     for _ in range(3):
         kept(DURABLE, "linux", file_system)

@@ -26,9 +26,10 @@ def main() -> None:
     try:
         from durably._cli import run
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in _NEEDED:
+        package = (error.name or "").partition(".")[0]
+        if package not in _NEEDED:
             raise
-        message = f"the command line needs {error.name}; nothing was done; pip install 'durably[cli]'"
+        message = f"the command line needs {package}; nothing was done; pip install 'durably[cli]'"
         print(f"durably: {message}", file=sys.stderr)
         raise SystemExit(NOT_INSTALLED) from None
     raise SystemExit(run(sys.argv[1:]))

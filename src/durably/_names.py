@@ -43,16 +43,16 @@ class Maker:
 
 UNKNOWN = "0"
 
-_prefixes: dict[str, str] = {}
-_random: list[str] = []
+_prefix = ""
+_pools: dict[str, list[str]] = {"f": [], "h": [], "d": []}
 
 
 def fresh(kind: Kind) -> str:
     """A new name. The random part comes from the system, a pool at a time."""
     try:
-        return _prefixes[kind] + _random.pop()
-    except (KeyError, IndexError):
-        _refill()
+        return _pools[kind].pop()
+    except IndexError:
+        _refill(kind)
         return fresh(kind)
 
 
@@ -84,19 +84,21 @@ def process_start(process: int) -> int:
         return 0
 
 
-def _refill() -> None:
-    if not _prefixes:
-        maker = this_process()
-        _prefixes.update({kind: f"{PREFIX}{kind}-{maker}-" for kind in "fhd"})
+def _refill(kind: Kind) -> None:
+    global _prefix
+    _prefix = _prefix or f"-{this_process()}-"
     digits = os.urandom(_RANDOM_BYTES * _POOL).hex()
     width = 2 * _RANDOM_BYTES
-    _random.extend(digits[at : at + width] + SUFFIX for at in range(0, len(digits), width))
+    start = f"{PREFIX}{kind}{_prefix}"
+    _pools[kind].extend([start + digits[at : at + width] + SUFFIX for at in range(0, len(digits), width)])
 
 
 def forget() -> None:
     """Drop what a forked child inherited: it is another process, and must not repeat names."""
-    _prefixes.clear()
-    _random.clear()
+    global _prefix
+    _prefix = ""
+    for pool in _pools.values():
+        pool.clear()
 
 
 def _boot() -> str:

@@ -86,7 +86,7 @@ def write_bytes(path: StrPath, data: Buffer, **options: Unpack[SaveOptions]) -> 
     target = local(path)
     view: bytes | memoryview = data if isinstance(data, bytes) else _bytes_of(data)
     size = len(view)
-    save = Save(target, resolve(**options) if options else _DEFAULTS)
+    save = Save(target, resolve(options) if options else _DEFAULTS)
     routine = _commit.routine()
     try:
         routine.locate(save)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import namedtuple
 from enum import StrEnum
 from functools import lru_cache
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import Literal, TypedDict
+    from typing import Literal, NamedTuple, TypedDict
 
     class SaveOptions(TypedDict, total=False):
         """The options that every door takes; see `durably.open` for their meaning."""
@@ -50,6 +51,7 @@ class Options:
 
     __slots__ = (
         "allow_in_place",
+        "carries",
         "durability",
         "make_parents",
         "metadata",
@@ -76,16 +78,17 @@ class Options:
         self.permissions = _mode(permissions)
         self.make_parents = _flag("make_parents", make_parents)
         self.allow_in_place = _flag("allow_in_place", allow_in_place)
+        self.carries = self.metadata != "fresh"
         if self.allow_in_place and not self.overwrite:
             raise ValueError("allow_in_place=True rewrites an existing file; overwrite=False forbids it")
 
 
-def resolve(**options: object) -> Options:
+def resolve(options: SaveOptions) -> Options:
     """Check the options of a call. Raises TypeError or ValueError before the disk is touched."""
     try:
         return _resolved(**options)
     except TypeError:
-        return Options(**options)  # type: ignore[arg-type] # an unhashable value: let the checks name it
+        return Options(**options)  # an unhashable value: let the checks name it
 
 
 @lru_cache(maxsize=128, typed=True)
@@ -117,7 +120,7 @@ def _mode(value: object) -> int | None:
 
 
 class _Record:
-    """Equality and a readable form for the two light result classes."""
+    """Equality and a readable form for light result classes."""
 
     __slots__ = ()
 
@@ -136,7 +139,23 @@ class _Record:
     __hash__ = None  # type: ignore[assignment] # holds a dict
 
 
-class Receipt(_Record):
+if TYPE_CHECKING:
+
+    class _Receipt(NamedTuple):
+        path: str
+        size: int
+        replaced: bool
+        in_place: bool
+        durability: Durability
+        steps: tuple[str, ...]
+        skipped: dict[str, str]
+        lost: tuple[str, ...]
+else:
+    _FIELDS = ("path", "size", "replaced", "in_place", "durability", "steps", "skipped", "lost")
+    _Receipt = namedtuple("_Receipt", _FIELDS)  # noqa: PYI024 # typing is not imported at run time
+
+
+class Receipt(_Receipt):
     """What one save did. Returned by every door, and held by ``writer.receipt``.
 
     ``path``: the target as the caller named it, as text.
@@ -152,27 +171,8 @@ class Receipt(_Record):
     "xattr:user.name", ...).
     """
 
-    __slots__ = ("path", "size", "replaced", "in_place", "durability", "steps", "skipped", "lost")
-
-    def __init__(
-        self,
-        path: str,
-        size: int,
-        replaced: bool,
-        in_place: bool,
-        durability: Durability,
-        steps: tuple[str, ...],
-        skipped: dict[str, str],
-        lost: tuple[str, ...],
-    ) -> None:
-        self.path = path
-        self.size = size
-        self.replaced = replaced
-        self.in_place = in_place
-        self.durability = durability
-        self.steps = steps
-        self.skipped = skipped
-        self.lost = lost
+    __slots__ = ()
+    __hash__ = None  # type: ignore[assignment] # holds a dict
 
 
 class Promise(str):

@@ -55,7 +55,7 @@ class Row:
         """Whether the line speaks of this file system, mounted like this."""
         return (
             system == self.system
-            and any(kind == own or own == "" or own[-1] == "." and kind.startswith(own) for own in self.kinds)
+            and any(own in (kind, "") or (own[-1] == "." and kind.startswith(own)) for own in self.kinds)
             and (not self.options or any(option.partition(":")[0] in self.options for option in options))
         )
 

@@ -40,6 +40,8 @@ class Save:
     """The file that is to be replaced."""
     old_attributes: Any = None
     """What else the routine has read of the old file, to carry it over."""
+    carries: bool = False
+    """Whether the old file's metadata is to be carried over."""
     plain_mode: int = 0
     """The mode that a new file gets, as the builtin open would give it (private directory only)."""
 
@@ -47,6 +49,8 @@ class Save:
     """The directory of the temporary: the target's own, a private one in it, or a spare one."""
     private: str | None = None
     """The name of the private directory."""
+    lock: Any = None
+    """What keeps it from being swept where that is no lock on ``staging``: a handle of Windows."""
     spare: bool = False
     """Whether the staging directory is elsewhere, as the target's cannot hold it (in place only)."""
     fd: int = CLOSED
@@ -68,12 +72,12 @@ class Save:
         self.steps: list[str] = []
         self.skipped: dict[str, str] = {}
 
+    def replaces(self, old: os.stat_result) -> None:
+        """There is a file at the target."""
+        self.old = old
+        self.carries = self.options.carries
+
     @property
     def kind(self) -> Kind:
         """The kind of name that the temporary gets."""
         return "h" if self.held else "f"
-
-    @property
-    def carries(self) -> bool:
-        """Whether the old file's metadata is to be carried over."""
-        return self.old is not None and self.options.metadata != "fresh"

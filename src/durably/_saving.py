@@ -19,6 +19,8 @@ _NO_RENAME = {errno.EBUSY, errno.EXDEV, errno.EPERM, errno.EACCES}
 # Where no file can be made beside the target.
 _NO_ROOM = {errno.EPERM, errno.EACCES, errno.EROFS}
 _CHUNK = 1 << 20
+# What routines note as skipped when the file's content may not be on the device.
+_FLUSHES = frozenset({"fsync", "F_FULLFSYNC", "F_BARRIERFSYNC"})
 
 
 def stage(routine: Routine, save: Save) -> None:
@@ -76,7 +78,7 @@ def conclude(routine: Routine, save: Save, size: int) -> Receipt:
         kept,
         tuple(save.steps),
         save.skipped,
-        tuple(save.lost),
+        save.lost,
     )
     if failure is not None:
         raise _not_durable(save, failure, receipt)
@@ -92,7 +94,7 @@ def _tidy(routine: Routine, save: Save) -> None:
 
 
 def _not_durable(save: Save, cause: OSError, receipt: Receipt) -> NotDurableError:
-    receipt.durability = NONE if receipt.durability is NONE else CONSISTENT
+    receipt = receipt._replace(durability=NONE if receipt.durability is NONE else CONSISTENT)
     message = (
         f"the new file is in place, but its directory could not be flushed ({cause.strerror}): "
         "a power cut may bring the old one back; save again once the cause is removed"
@@ -109,7 +111,7 @@ def _kept(routine: Routine, save: Save) -> Durability:
     kept, reason = _promises.kept(level, routine.name, routine.file_system(save.directory))
     if reason:
         save.skipped[str(level)] = reason
-    if "fsync" in save.skipped:
+    if not _FLUSHES.isdisjoint(save.skipped):
         return NONE
     if "fsync directory" in save.skipped and kept is DURABLE:
         return CONSISTENT

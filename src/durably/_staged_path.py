@@ -44,7 +44,7 @@ class staged_path:  # noqa: N801 # used like a function, as contextlib.suppress 
     __slots__ = ("_entered", "_generation", "_routine", "_save", "receipt")
 
     def __init__(self, path: StrPath, **options: Unpack[SaveOptions]) -> None:
-        self._save = Save(local(path), resolve(**options))
+        self._save = Save(local(path), resolve(options))
         self._routine = _commit.routine()
         self._entered = False
         self._generation = _forks.generation

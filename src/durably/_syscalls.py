@@ -66,6 +66,7 @@ class Syscalls:
         self.mount_id = linux.mount_id
         # macOS.
         self.fcntl = darwin.fcntl
+        self.utime = os.utime
         self.renameatx_np = darwin.renameatx_np
         self.fclonefileat = darwin.fclonefileat
         self.fcopyfile = darwin.fcopyfile

@@ -140,7 +140,7 @@ class AtomicWriter(_Life["F"]):
         self._raw = self._file = None
         how = Mode(mode, buffering, encoding, errors, newline)
         target = local(path)
-        self._save = save = Save(target, resolve(**with_action(options, how)), held=True)
+        self._save = save = Save(target, resolve(with_action(options, how)), held=True)
         self._routine = _commit.routine()
         self._generation = _forks.generation
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -67,10 +68,10 @@ def counts() -> list[Count]:
 
 
 def _can_trace() -> bool:
-    strace = shutil.which("strace")
-    if strace is None:
+    if shutil.which("strace") is None:
         return False
-    return subprocess.run([strace, "-o", "/dev/null", "true"], check=False, capture_output=True).returncode == 0
+    trial = ["strace", "-o", os.devnull, "true"]
+    return subprocess.run(trial, check=False, capture_output=True).returncode == 0
 
 
 def _traced(command: list[str], directory: Path, request: str = "") -> tuple[str, ...]:

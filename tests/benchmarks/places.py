@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 # a tmpfs on every Linux
+_SHARED_MEMORY = Path("/dev/shm")  # a tmpfs on every Linux
 _IMAGE_MIB = 256
 
 

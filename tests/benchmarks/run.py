@@ -78,7 +78,7 @@ def _figures(*, quick: bool, disk: Path) -> dict[str, Callable[[], list[Ratio]]]
 
 
 def _print(ratios: list[Ratio]) -> None:
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (
             ratio.figure,
             ratio.contender,
@@ -92,6 +92,26 @@ def _print(ratios: list[Ratio]) -> None:
         )
         for ratio in ratios
     ]
+    if not (sys.stdout.isatty() and _print_in_colour(rows)):
+        _print_plainly(rows)
+
+
+def _print_in_colour(rows: list[tuple[str, ...]]) -> bool:
+    """Print with rich. False: it is not installed."""
+    try:
+        from rich.console import Console
+        from rich.table import Table
+    except ImportError:
+        return False
+    table = Table(*_HEADINGS)
+    for *cells, verdict in rows:
+        colour = {"met": "green", "not met": "red"}.get(verdict, "default")
+        table.add_row(*cells, f"[{colour}]{verdict}[/]")
+    Console().print(table)
+    return True
+
+
+def _print_plainly(rows: list[tuple[str, ...]]) -> None:
     widths = [max(map(len, column)) for column in zip(_HEADINGS, *rows, strict=True)]
     for row in (_HEADINGS, tuple("-" * width for width in widths), *rows):
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
@@ -115,4 +135,4 @@ def _data(traced: list[Count], ratios: list[Ratio]) -> dict[str, object]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

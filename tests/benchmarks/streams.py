@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 import time
 from functools import partial
@@ -15,6 +16,7 @@ from rounds import Ratio, Rounds, Target
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+    from typing import TextIO
 
 _LATE = "all writes, then fsync"
 _EARLY = "durably.open"
@@ -29,17 +31,20 @@ def short_writes(rounds: int, count: int) -> list[Ratio]:
 
         def ours() -> None:
             with durably.open(path, "w", durability="none") as file:
-                for _ in range(count):
-                    file.write(_LINE)
+                _write_lines(file, count)
 
         def builtin() -> None:
             with open(path, "w", encoding="utf-8") as file:
-                for _ in range(count):
-                    file.write(_LINE)
+                _write_lines(file, count)
 
         contenders = {"durably.open": _timed(ours), "builtin open": _timed(builtin)}
         measured = Rounds(f"{count:,} short writes, {place}, none", contenders, rounds)
     return [measured.ratio("durably.open", "builtin open", Target(1.05))]
+
+
+def _write_lines(file: TextIO, count: int) -> None:
+    for _ in range(count):  # noqa: FURB122 # short writes are what is measured
+        file.write(_LINE)
 
 
 def large(parent: Path, rounds: int, mebibytes: int) -> list[Ratio]:
@@ -60,26 +65,30 @@ def large(parent: Path, rounds: int, mebibytes: int) -> list[Ratio]:
 def _without_old(path: str) -> None:
     if os.path.exists(path):
         os.unlink(path)
-    os.sync()  # so that no contender pays for another's writes
+    _quiesce()
 
 
 def _with_old(path: str) -> None:
     assert os.path.exists(path)
-    os.sync()
+    _quiesce()
+
+
+def _quiesce() -> None:
+    """Have earlier writes out of the way, so that no contender pays for another's."""
+    if sys.platform != "win32":
+        os.sync()
 
 
 def _early(path: str, mebibytes: int) -> None:
     with durably.open(path, "wb") as file:
-        for _ in range(mebibytes):
-            file.write(_CHUNK)
+        file.writelines(_CHUNK for _ in range(mebibytes))
 
 
 def _late(path: str, mebibytes: int) -> None:
     directory = os.path.dirname(path)
     fd, temporary = tempfile.mkstemp(dir=directory)
     with open(fd, "wb") as file:
-        for _ in range(mebibytes):
-            file.write(_CHUNK)
+        file.writelines(_CHUNK for _ in range(mebibytes))
         file.flush()
         os.fsync(fd)
     os.replace(temporary, path)

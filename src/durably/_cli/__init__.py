@@ -5,7 +5,6 @@ from __future__ import annotations
 import click
 
 import durably
-
 from durably._cli import _exit
 from durably._cli._copy import copy
 from durably._cli._demo import demo
@@ -33,7 +32,7 @@ def run(arguments: list[str]) -> int:
     except click.ClickException as error:
         error.show()
         return error.exit_code
-    except (click.Abort, _exit.Stopped):
+    except click.Abort:
         return _exit.code_of(KeyboardInterrupt())
     except OSError as error:
         complain(f"standard output: {error.strerror}")

@@ -86,7 +86,7 @@ def _total(save: Timed) -> Step:
 
 def _shortfalls(saves: list[Timed]) -> list[str]:
     """Where less was kept than was asked for, and why."""
-    lines = []
+    lines: list[str] = []
     for save in saves:
         receipt = save.receipt
         if receipt.durability != save.asked:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
     from types import FrameType
 
 DONE = 0
@@ -18,6 +18,7 @@ COMMAND_FAILED = 5
 TORN = 6
 UNREPORTED = 7
 _SIGNAL_BASE = 128
+_ENDING = ("SIGTERM", "SIGHUP")
 
 EPILOG = """\b
 Exit codes:
@@ -58,9 +59,9 @@ def code_of(interrupt: KeyboardInterrupt) -> int:
 
 
 @contextmanager
-def stoppable() -> Iterator[None]:
+def stoppable() -> Generator[None, None, None]:
     """Turn the signals that end a program into exceptions, so that it leaves nothing behind."""
-    numbers = [signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
+    numbers = [number for number in signal.Signals if number.name in _ENDING]
     # nohup and its kin ignore signals on purpose.
     old = {number: signal.getsignal(number) for number in numbers}
     heeded = [number for number in numbers if old[number] is signal.SIG_DFL]

@@ -86,9 +86,9 @@ def saving(command: Command) -> Command:
 
 def save_options(*, no_overwrite: bool, **options: object) -> SaveOptions:
     """Return the options of `durably.open`. Raises click.UsageError where they contradict each other."""
-    chosen = {**options, "overwrite": not no_overwrite}
+    chosen = cast("SaveOptions", {**options, "overwrite": not no_overwrite})
     try:
-        resolve(**chosen)
+        resolve(chosen)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-    return cast("SaveOptions", chosen)
+    return chosen

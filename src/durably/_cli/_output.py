@@ -6,11 +6,14 @@ import errno
 import json
 import os
 import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from rich.console import RenderableType
 
 
@@ -23,9 +26,15 @@ def put(text: str) -> None:
     if sys.stdout is None:
         raise OutputError(errno.EBADF, "it is closed")
     encoding = sys.stdout.encoding or "utf-8"
-    try:
+    with _written():
         sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
         sys.stdout.flush()
+
+
+@contextmanager
+def _written() -> Generator[None, None, None]:
+    try:
+        yield
     except OSError as error:
         _give_up_on_output()
         raise OutputError(error.errno, os.strerror(error.errno or errno.EIO)) from error
@@ -47,7 +56,8 @@ def put_json(fields: dict[str, object]) -> None:
 def show(*parts: RenderableType) -> None:
     """Show text and tables, as wide as the terminal, or 80 columns."""
     console = Console(markup=False, highlight=False, emoji=False)
-    with console.capture() as captured:
+    # The end of a capture writes to the file that it keeps the text from, if only nothing.
+    with _written(), console.capture() as captured:
         for part in parts:
             console.print(part)
     put(captured.get())

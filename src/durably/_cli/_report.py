@@ -147,7 +147,7 @@ class Report:
 
 def receipt_fields(receipt: Receipt) -> dict[str, object]:
     """A receipt for JSON."""
-    return {name: getattr(receipt, name) for name in receipt.__slots__}
+    return receipt._asdict()
 
 
 def _what(error: OSError | ValueError) -> str:
@@ -155,7 +155,7 @@ def _what(error: OSError | ValueError) -> str:
 
 
 def _remarks(receipt: Receipt, asked: str) -> list[str]:
-    remarks = []
+    remarks: list[str] = []
     if receipt.in_place:
         remarks.append("rewritten in place, which a crash could have torn")
     elif receipt.durability != asked:

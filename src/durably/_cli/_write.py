@@ -19,7 +19,7 @@ from durably._cli._stream import pour
 
 if TYPE_CHECKING:
     import io
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
 _COMMAND = "durably.command"
 _GRACE = 5.0
@@ -89,7 +89,7 @@ def _pour_output(command: list[str], file: io.BufferedWriter) -> None:
 
 
 @contextmanager
-def _running(command: list[str]) -> Iterator[subprocess.Popen[bytes]]:
+def _running(command: list[str]) -> Generator[subprocess.Popen[bytes], None, None]:
     """Run the command; if the block fails, end it."""
     try:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, bufsize=0)

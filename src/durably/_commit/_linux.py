@@ -71,7 +71,7 @@ class Linux(Posix):
             return self._look_closed(save)
         try:
             found = self.calls.fstat(fd)
-            if found.st_mode & 0o170000 == stat.S_IFREG and save.options.metadata != "fresh":
+            if found.st_mode & 0o170000 == stat.S_IFREG and save.options.carries:
                 self._read_attributes(save, fd)
             return found
         finally:
@@ -79,7 +79,7 @@ class Linux(Posix):
 
     def _look_closed(self, save: Save) -> os.stat_result | None:
         found = super()._look(save)
-        if found is not None and stat.S_ISREG(found.st_mode) and save.options.metadata != "fresh":
+        if found is not None and stat.S_ISREG(found.st_mode) and save.options.carries:
             fd = self.calls.open(save.name, LOOK, dir_fd=save.directory)
             try:
                 self._read_attributes(save, f"{_DESCRIPTORS}/{fd}")

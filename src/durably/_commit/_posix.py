@@ -49,7 +49,7 @@ class Posix(Routine):
         if found is not None:
             if not save.options.overwrite:
                 raise _entry.exists(save)
-            save.old = found
+            save.replaces(found)
 
     def _look(self, save: Save) -> os.stat_result | None:
         try:

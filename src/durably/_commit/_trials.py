@@ -6,6 +6,7 @@ import errno
 import os
 
 from durably import _names
+from durably._native.darwin import RENAME_EXCL, RENAME_SWAP
 from durably._native.linux import RENAME_EXCHANGE, RENAME_NOREPLACE
 
 TYPE_CHECKING = False
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
     from durably._syscalls import Syscalls
 
+    Rename = Callable[[str, str], None]
     Trial = Callable[[Syscalls, int], bool]
 
 _CLOEXEC = getattr(os, "O_CLOEXEC", 0)
@@ -114,30 +116,52 @@ def unnamed(calls: Syscalls, private: int) -> bool:
 
 def no_replace(calls: Syscalls, private: int) -> bool:
     """renameat2 moves to a free name, and refuses one that is taken."""
-    _make(calls, private, "new")
-    _make(calls, private, "taken")
-    calls.renameat2(private, "new", private, "free", RENAME_NOREPLACE)
-    return _refuses(lambda: calls.renameat2(private, "free", private, "taken", RENAME_NOREPLACE))
+    return _keeps_taken(
+        calls, private, lambda old, new: calls.renameat2(private, old, private, new, RENAME_NOREPLACE)
+    )
+
+
+def no_replace_macos(calls: Syscalls, private: int) -> bool:
+    """The same with renameatx_np."""
+    return _keeps_taken(
+        calls, private, lambda old, new: calls.renameatx_np(private, old, private, new, RENAME_EXCL)
+    )
 
 
 def exchange(calls: Syscalls, private: int) -> bool:
     """renameat2 swaps two names."""
-    before = _make(calls, private, "one"), _make(calls, private, "two")
-    calls.renameat2(private, "one", private, "two", RENAME_EXCHANGE)
-    return before == (_inode(calls, private, "two"), _inode(calls, private, "one"))
+    return _swaps(
+        calls, private, lambda old, new: calls.renameat2(private, old, private, new, RENAME_EXCHANGE)
+    )
+
+
+def exchange_macos(calls: Syscalls, private: int) -> bool:
+    """The same with renameatx_np."""
+    return _swaps(
+        calls, private, lambda old, new: calls.renameatx_np(private, old, private, new, RENAME_SWAP)
+    )
 
 
 def reflink(calls: Syscalls, private: int) -> bool:
     """A copy shares the extents of its source."""
-    source = calls.open("source", _CREATE, 0o600, dir_fd=private)
+    source = _filled(calls, private)
     try:
-        calls.write(source, _CONTENT)
         copy = calls.open("copy", _CREATE, 0o600, dir_fd=private)
         try:
             calls.ficlone(copy, source)
             return calls.fstat(copy).st_size == len(_CONTENT)
         finally:
             calls.close(copy)
+    finally:
+        calls.close(source)
+
+
+def clone_macos(calls: Syscalls, private: int) -> bool:
+    """The same with fclonefileat, which makes the copy."""
+    source = _filled(calls, private)
+    try:
+        calls.fclonefileat(source, private, "copy", 0)
+        return calls.stat("copy", dir_fd=private, follow_symlinks=False).st_size == len(_CONTENT)
     finally:
         calls.close(source)
 
@@ -152,12 +176,31 @@ def xattrs(calls: Syscalls, private: int) -> bool:
         calls.close(fd)
 
 
-def _refuses(rename: Callable[[], None]) -> bool:
+def _keeps_taken(calls: Syscalls, private: int, rename: Rename) -> bool:
+    _make(calls, private, "new")
+    _make(calls, private, "taken")
+    rename("new", "free")
     try:
-        rename()
+        rename("free", "taken")
     except FileExistsError:
         return True
     return False
+
+
+def _swaps(calls: Syscalls, private: int, rename: Rename) -> bool:
+    before = _make(calls, private, "one"), _make(calls, private, "two")
+    rename("one", "two")
+    return before == (_inode(calls, private, "two"), _inode(calls, private, "one"))
+
+
+def _filled(calls: Syscalls, private: int) -> int:
+    fd = calls.open("source", _CREATE, 0o600, dir_fd=private)
+    try:
+        calls.write(fd, _CONTENT)
+    except BaseException:
+        calls.close(fd)
+        raise
+    return fd
 
 
 def _make(calls: Syscalls, private: int, name: str) -> int:
@@ -178,4 +221,9 @@ LINUX: dict[str, Trial] = {
     "exchange": exchange,
     "reflink": reflink,
     "xattrs": xattrs,
+}
+MACOS: dict[str, Trial] = {
+    "no-replace": no_replace_macos,
+    "exchange": exchange_macos,
+    "reflink": clone_macos,
 }

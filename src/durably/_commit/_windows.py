@@ -7,14 +7,15 @@ import os
 import stat
 
 from durably import _names
+from durably._commit import _windows_entry as entry
 from durably._commit import _windows_metadata as metadata
 from durably._commit._entry import exists
 from durably._commit._metadata import lose
 from durably._commit._private import check_alone, check_regular
 from durably._commit._routine import Routine
-from durably._commit._windows_files import Files, code
-from durably._commit._windows_paths import split
-from durably._errors import OutcomeUnknownError, UnsupportedError
+from durably._commit._windows_entry import staged, target
+from durably._commit._windows_files import TAKEN, Files, code
+from durably._errors import OutcomeUnknownError
 from durably._native import windows as win
 from durably._promises import FileSystem
 from durably._save import CLOSED
@@ -26,15 +27,13 @@ if TYPE_CHECKING:
     from durably._syscalls import Syscalls
 
 _CHUNK = 1 << 20
-_LINKS = 63  # as many as Windows follows on one path
-_TAKEN = {win.ERROR_ALREADY_EXISTS, win.ERROR_FILE_EXISTS}
 _DRIVES = {2: "removable", 3: "fixed", 4: "remote", 5: "optical", 6: "memory"}
 _NO_DIRECTORY_FLUSH = "Windows has no fsync for directories, and documents no flush of a rename"
 _NO_MODES = "Windows has no modes: the access control list decides"
 
 
 class Windows(Routine):
-    """Windows 10 and later; older ones and other file systems than NTFS by MoveFileExW."""
+    """Windows 10 and later; where there are no POSIX renames, by MoveFileExW."""
 
     name = "windows"
 
@@ -45,133 +44,69 @@ class Windows(Routine):
     # The target.
 
     def locate(self, save: Save) -> None:
-        self._enter(save, save.path)
-        found = self._look(save)
-        while found is not None and stat.S_ISLNK(found.st_mode) and self._follow(save):
-            found = self._look(save)
-        if found is not None:
-            if not save.options.overwrite:
-                raise exists(save)
-            save.old_attributes = metadata.Old(self._attributes(save))
-            if not stat.S_ISLNK(found.st_mode):
-                self._check_regular(save, found)
-                save.old = found
+        save.old_attributes = metadata.Old(entry.locate(self.calls, save))
         if save.options.permissions is not None:
             save.skipped["permissions"] = _NO_MODES
-
-    def _enter(self, save: Save, path: str) -> None:
-        save.directory, save.name = split(path)
-        save.staging = save.where = save.directory
-        self._find_directory(save, save.directory)
-
-    def _find_directory(self, save: Save, path: str) -> None:
-        try:
-            found = self.calls.stat(path)
-        except FileNotFoundError:
-            parent, name = os.path.split(path)
-            if not (save.options.make_parents and name):
-                raise
-            self._find_directory(save, parent)
-            save.made = (*save.made, (parent, name))
-            try:
-                self.calls.mkdir(path, 0o777)
-            except FileExistsError:
-                save.made = save.made[:-1]  # somebody else's
-            return
-        if not stat.S_ISDIR(found.st_mode):
-            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), save.path)
-
-    def _look(self, save: Save) -> os.stat_result | None:
-        try:
-            return self.calls.stat(self._target(save), follow_symlinks=False)
-        except FileNotFoundError:
-            return None
-
-    def _follow(self, save: Save) -> bool:
-        """Go on to where a link leads. False: the link itself is to be replaced."""
-        if not save.options.overwrite:
-            raise exists(save)
-        if save.options.symlinks == "replace":
-            return False
-        if save.options.symlinks == "refuse":
-            raise OSError(errno.ELOOP, "is a symbolic link, and symlinks='refuse'", save.path)
-        save.links += 1
-        if save.links > _LINKS:
-            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), save.path)
-        self._enter(save, os.path.join(save.directory, self.calls.readlink(self._target(save))))
-        return True
-
-    def _attributes(self, save: Save) -> int:
-        """The attributes of the target. Refuses what Windows never lets a rename replace."""
-        attributes = self.calls.get_file_attributes(self._target(save))
-        if attributes & win.FILE_ATTRIBUTE_DIRECTORY:
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), save.path)
-        if attributes & win.FILE_ATTRIBUTE_READONLY:
-            message = "is read-only, and Windows does not replace such a file; it was not changed"
-            raise PermissionError(errno.EACCES, message, save.path)
-        return attributes
-
-    def _check_regular(self, save: Save, found: os.stat_result) -> None:
-        if stat.S_ISDIR(found.st_mode):
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), save.path)
-        if not stat.S_ISREG(found.st_mode):
-            raise UnsupportedError(errno.ENOTSUP, "is not a regular file; nothing was written", save.path)
 
     # The temporary.
 
     def create(self, save: Save) -> None:
-        self._make(save)
+        self._make(save, owned=True)
+        if save.carries:
+            metadata.note_inherited(self.calls, save, staged(save))
         save.steps.append("create")
 
     def create_unnamed(self, save: Save) -> None:
         self.create(save)
 
-    def _make(self, save: Save) -> None:
-        security = metadata.security(self.calls, save, self._target(save))
+    def _make(self, save: Save, *, owned: bool) -> None:
+        security = metadata.security(self.calls, save, target(save), owned=owned)
         while save.fd == CLOSED:
             # Of the held kind in every case: the open handle is the lock.
             save.temporary = _names.fresh("h")
             try:
-                save.fd = self.files.create(self._staged(save), metadata.attributes(save), security)
+                save.fd = self.files.create(staged(save), metadata.attributes(save), security)
             except OSError as error:
-                if code(error) in _TAKEN:
+                if code(error) in TAKEN:
                     save.temporary = None  # not ours: it must not be cleaned up
-                elif security is not None and metadata.is_not_yours(error):
+                elif owned and metadata.is_not_yours(error):
                     lose(save, "owner", error)
-                    security = metadata.security(self.calls, save, self._target(save), owned=False)
+                    self._make(save, owned=False)
+                    return
                 else:
                     raise
-        metadata.note_losses(self.calls, save, self._target(save), self._staged(save))
+        if save.carries:
+            metadata.note_streams(self.calls, save, target(save))
 
     def create_private(self, save: Save) -> str:
-        model = self._model(save)
-        save.old_attributes = metadata.Old(metadata.attributes(save), model)
-        while save.lock is None:
+        self._read_model(save)
+        while save.staging == save.directory:
             save.private = _names.fresh("d")
+            path = os.path.join(save.directory, save.private)
             try:
-                self.calls.mkdir(self._at(save.directory, save.private), 0o700)
+                self.calls.mkdir(path, 0o700)
             except FileExistsError:
                 save.private = None  # not ours: it must not be cleaned up
             else:
-                save.staging = self._at(save.directory, save.private)
-                save.lock = self.files.lock_directory(save.staging)
+                save.staging = path
+        save.lock = self.files.lock_directory(save.staging)
         save.steps.append("create private directory")
-        return self._at(save.staging, save.name)
+        return os.path.join(save.staging, save.name)
 
-    def _model(self, save: Save) -> bytes | None:
-        """The access list that a file of ours gets here; one that others make is to get the same."""
-        self._make(save)
-        try:
-            return metadata.security_of(self.calls, self._staged(save))
-        finally:
-            self._close_quietly(save)
-            self._remove_staged(save)
+    def _read_model(self, save: Save) -> None:
+        """Make a file as `create` does, and remove it: the access list is what others' is to get."""
+        self._make(save, owned=False)
+        save.old_attributes.model = metadata.model(self.calls, staged(save))
+        if save.carries:
+            metadata.note_owner(self.calls, save, target(save), staged(save))
+        self._close_quietly(save)
+        self._remove_staged(save)
 
     def adopt(self, save: Save) -> int:
         check_alone(self.calls, save)
-        path = self._at(save.staging, save.name)
+        path = os.path.join(save.staging, save.name)
         check_regular(save, self.calls.stat(path, follow_symlinks=False))
-        self.files.patiently(lambda: metadata.dress(self.calls, save, path))
+        metadata.dress(self.calls, save, path)
         save.fd = self.files.patiently(lambda: self.files.open(path))
         save.temporary = save.name
         save.steps.append("write")
@@ -181,13 +116,13 @@ class Windows(Routine):
         save.staging = os.environ.get("TEMP") or os.path.expanduser("~")
         save.spare = True
         save.temporary = _names.fresh("h")
-        save.fd = self.files.create(self._staged(save), win.FILE_ATTRIBUTE_NORMAL, None)
+        save.fd = self.files.create(staged(save), win.FILE_ATTRIBUTE_NORMAL, None)
         save.steps.append("create elsewhere")
 
     # The content.
 
     def copy_old(self, save: Save) -> None:
-        source = self.files.open(self._target(save), win.GENERIC_READ)
+        source = self.files.open(target(save), win.GENERIC_READ)
         try:
             while chunk := self.calls.read(source, _CHUNK):
                 view = memoryview(chunk)
@@ -198,8 +133,8 @@ class Windows(Routine):
         save.steps.append("copy")
 
     def append_only(self, save: Save) -> None:
-        # A descriptor appends from its making on, so another handle takes over, without a gap.
-        left, save.fd = save.fd, self.files.open(self._staged(save), flags=os.O_APPEND)
+        # A descriptor appends from its making on, so another one takes over, without a gap.
+        left, save.fd = save.fd, self.files.open(staged(save), flags=os.O_APPEND)
         self.calls.close(left)
 
     def start_flush(self, fd: int) -> None:
@@ -225,7 +160,9 @@ class Windows(Routine):
             self.files.patiently(lambda: self._rename(save), lambda: self._refuse(save))
         except OSError as error:
             if not self._took_place(save, error):
-                raise exists(save) if code(error) in _TAKEN else error
+                if code(error) in TAKEN:
+                    raise exists(save) from error
+                raise
         save.published = True
         save.temporary = None
         save.steps.append("rename")
@@ -233,21 +170,17 @@ class Windows(Routine):
         self._close_quietly(save)
 
     def _rename(self, save: Save) -> None:
-        older = self.files.rename(
-            self.calls.get_osfhandle(save.fd),
-            self._staged(save),
-            self._target(save),
-            replace=save.options.overwrite,
-        )
+        older = self.files.rename(save.fd, staged(save), target(save), replace=save.options.overwrite)
         if older:
             save.skipped["posix rename"] = older
 
     def _refuse(self, save: Save) -> None:
         """Raise where "access denied" will not pass: the target is read-only or a directory by now."""
         try:
-            self._attributes(save)
-        except FileNotFoundError:
-            pass  # it is the directory, or a target on its way out: that may pass
+            attributes = self.calls.get_file_attributes(target(save))
+        except (FileNotFoundError, PermissionError):
+            return  # it is on its way out, or not the cause
+        entry.check_attributes(save, attributes)
 
     def _took_place(self, save: Save, error: OSError) -> bool:
         # A network drive may lose the answer to a rename that happened.
@@ -260,14 +193,14 @@ class Windows(Routine):
     def is_published(self, save: Save) -> bool:
         if save.identity is None or save.in_place:
             return False
-        found = self._look(save)
+        found = entry.look(self.calls, save)
         if found is None:
             return False
         if found.st_ino:
             return (found.st_dev, found.st_ino) == save.identity
         # Some network drives do not number their files; there the temporary's name tells.
         try:
-            self.calls.stat(self._staged(save), follow_symlinks=False)
+            self.calls.stat(staged(save), follow_symlinks=False)
         except FileNotFoundError:
             return True
         return False
@@ -278,10 +211,10 @@ class Windows(Routine):
     # In place, and giving up.
 
     def open_staged(self, save: Save) -> int:
-        return self.files.open(self._staged(save))
+        return self.files.open(staged(save))
 
     def open_target(self, save: Save) -> int:
-        return self.files.open(self._target(save), win.GENERIC_WRITE)
+        return self.files.open(target(save), win.GENERIC_WRITE)
 
     def remove(self, save: Save) -> None:
         self._close_quietly(save)
@@ -290,3 +223,78 @@ class Windows(Routine):
         finally:
             if not save.published:
                 self._unmake(save)
+
+    def _remove_staged(self, save: Save) -> None:
+        if save.temporary is not None and save.private is None:
+            self.remove_entry(save.staging, save.temporary)
+        save.temporary = None
+        if save.private is not None:
+            self.remove_entry(save.directory, save.private)
+            save.private = None
+
+    def _unmake(self, save: Save) -> None:
+        for parent, name in reversed(save.made):
+            try:
+                self.calls.rmdir(os.path.join(parent, name))
+            except OSError:
+                return  # in use by others by now
+
+    def _close_quietly(self, save: Save) -> None:
+        """Close what is open; where the file is published, the receipt tells of an error."""
+        fd, save.fd = save.fd, CLOSED
+        lock, save.lock = save.lock, None
+        try:
+            if fd != CLOSED:
+                self.calls.close(fd)
+        except OSError as error:
+            save.skipped["close"] = str(error.strerror)
+        try:
+            if lock is not None:
+                self.calls.close_handle(lock)
+        except OSError as error:
+            save.skipped["close"] = str(error.strerror)
+
+    def release(self, save: Save) -> None:
+        self._close_quietly(save)
+        save.directory = save.staging = None
+        save.made = ()
+
+    # Telling, and sweeping.
+
+    def location(self, save: Save, name: str) -> str:
+        place = save.staging if name == save.temporary else save.where
+        return os.path.join(place or save.where, name)
+
+    def file_system(self, directory: object) -> FileSystem:
+        try:
+            kind, _, drive = self.calls.volume_information(str(directory))
+        except OSError:
+            return FileSystem("unknown")
+        return FileSystem(kind, (_DRIVES[drive],) if drive in _DRIVES else ())
+
+    def supports(self, directory: str) -> frozenset[str]:
+        return frozenset({"no-replace"} if self.files.refuses_to_replace(directory) else ())
+
+    def open_directory(self, path: str) -> str:
+        found = self.calls.stat(path)
+        if not stat.S_ISDIR(found.st_mode):
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path)
+        return os.path.abspath(path)
+
+    def close_directory(self, directory: str) -> None:
+        pass
+
+    def lookup(self, directory: str, name: str) -> os.stat_result:
+        return self.calls.stat(os.path.join(directory, name), follow_symlinks=False)
+
+    def remove_entry(self, directory: str, name: str) -> None:
+        self.files.remove(os.path.join(directory, name))
+
+    def is_running(self, maker: Maker) -> bool:
+        return self.calls.is_process_running(maker.process)
+
+    def claim(self, directory: str, name: str) -> int | None:
+        return self.files.claim(os.path.join(directory, name))
+
+    def disclaim(self, claim: int) -> None:
+        self.calls.close_handle(claim)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from durably import _names
 from durably._native import windows as win
 
 TYPE_CHECKING = False
@@ -17,13 +18,14 @@ if TYPE_CHECKING:
 
 # The right to be renamed, beside reading and writing.
 _ACCESS = win.GENERIC_READ | win.GENERIC_WRITE | win.DELETE
-_SHARE = win.FILE_SHARE_READ | win.FILE_SHARE_WRITE | win.FILE_SHARE_DELETE
+SHARE = win.FILE_SHARE_READ | win.FILE_SHARE_WRITE | win.FILE_SHARE_DELETE
 _NO_INHERIT = getattr(os, "O_NOINHERIT", 0)
 
 # What a virus scanner, an indexer or a reader that does not share deletion causes for a while.
 _BUSY = {win.ERROR_ACCESS_DENIED, win.ERROR_SHARING_VIOLATION, win.ERROR_LOCK_VIOLATION}
 # FileRenameInfoEx is missing: Windows before 10 1607, ReFS, FAT, network drives, Wine 8.
 _NO_POSIX_RENAME = {win.ERROR_INVALID_PARAMETER, win.ERROR_NOT_SUPPORTED, win.ERROR_INVALID_FUNCTION}
+TAKEN = {win.ERROR_ALREADY_EXISTS, win.ERROR_FILE_EXISTS}
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.001, 0.1
 
 PATIENCE = "DURABLY_WINDOWS_RETRY_SECONDS"
@@ -46,13 +48,13 @@ class Files:
 
     def create(self, path: str, attributes: int, security: bytes | None) -> int:
         """A descriptor of a new file. The handle is a lock as well: nobody can open it to claim it."""
-        handle = self.calls.create_file(path, _ACCESS, _SHARE, win.CREATE_NEW, attributes, security)
+        handle = self.calls.create_file(path, _ACCESS, SHARE, win.CREATE_NEW, attributes, security)
         return self._descriptor(handle)
 
     def open(self, path: str, access: int = _ACCESS, flags: int = 0) -> int:
         """A descriptor of an old file; of a link itself. ``flags``: those of the descriptor."""
         handle = self.calls.create_file(
-            path, access, _SHARE, win.OPEN_EXISTING, win.FILE_FLAG_OPEN_REPARSE_POINT
+            path, access, SHARE, win.OPEN_EXISTING, win.FILE_FLAG_OPEN_REPARSE_POINT
         )
         return self._descriptor(handle, flags)
 
@@ -79,8 +81,9 @@ class Files:
                 raise
             return None
 
-    def rename(self, handle: int, old: str, new: str, *, replace: bool) -> str:
+    def rename(self, fd: int, old: str, new: str, *, replace: bool) -> str:
         """Move an open file. Returns "", or why it had to be done in the older way."""
+        handle = self.calls.get_osfhandle(fd)
         flags = win.FILE_RENAME_POSIX_SEMANTICS | (win.FILE_RENAME_REPLACE_IF_EXISTS if replace else 0)
         try:
             self.calls.rename_by_handle(handle, new, flags)
@@ -91,6 +94,39 @@ class Files:
             self.calls.move_file(old, new, flags)
             return f"not supported here (Windows error {code(error)}): done by MoveFileExW"
         return ""
+
+    def refuses_to_replace(self, directory: str) -> bool:
+        """Whether a rename there leaves a file alone that has the name already."""
+        one, two = (os.path.join(directory, _names.fresh("h")) for _ in range(2))
+        try:
+            for path in (one, two):
+                self.calls.close(self.create(path, win.FILE_ATTRIBUTE_NORMAL, None))
+            self.calls.move_file(one, two, win.MOVEFILE_WRITE_THROUGH)
+        except OSError as error:
+            if code(error) not in TAKEN | _BUSY:
+                raise
+            return code(error) in TAKEN
+        finally:
+            self.remove(one)
+            self.remove(two)
+        return False
+
+    def remove(self, path: str) -> None:
+        """Remove a file, or a directory with all that is in it, if it is there. Never follows a link."""
+        try:
+            attributes = self.calls.get_file_attributes(path)
+            if attributes & win.FILE_ATTRIBUTE_READONLY:
+                self.calls.set_file_attributes(path, win.FILE_ATTRIBUTE_NORMAL)
+            if not attributes & win.FILE_ATTRIBUTE_DIRECTORY:
+                self.patiently(lambda: self.calls.unlink(path))
+                return
+            if not attributes & win.FILE_ATTRIBUTE_REPARSE_POINT:
+                # Not a junction, nor the mount point of a volume.
+                for name in self.calls.listdir(path):
+                    self.remove(os.path.join(path, name))
+            self.patiently(lambda: self.calls.rmdir(path))
+        except FileNotFoundError:
+            pass
 
     def patiently(self, act: Callable[[], T], refuse: Callable[[], None] | None = None) -> T:
         """Repeat what fails because others hold the file, for a while, with growing pauses.

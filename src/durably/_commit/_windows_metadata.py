@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 
 from durably._commit._metadata import lose
-from durably._commit._windows_files import code
+from durably._commit._windows_files import SHARE, code
 from durably._native import windows as win
 
 TYPE_CHECKING = False
@@ -69,12 +69,36 @@ def is_not_yours(error: OSError) -> bool:
     return code(error) in _NOT_YOURS
 
 
-def note_losses(calls: Syscalls, save: Save, old: str, new: str) -> None:
-    """Name what the old file has and the new one has not. Raises under ``metadata="strict"``."""
-    if not save.carries:
-        return
+def model(calls: Syscalls, path: str) -> bytes | None:
+    """The access list of a file that we made; None where there are none."""
+    try:
+        return calls.get_security(path, win.DACL_SECURITY_INFORMATION)
+    except OSError as error:
+        if code(error) not in _ABSENT:
+            raise
+        return None
+
+
+def note_owner(calls: Syscalls, save: Save, old: str, new: str) -> None:
+    """Name the owner as lost if it differs: that of a file which others make cannot be given."""
+    try:
+        differs = calls.get_security(old, _OWNED) != calls.get_security(new, _OWNED)
+    except OSError as error:
+        if code(error) not in _ABSENT | {win.ERROR_ACCESS_DENIED}:
+            raise
+        differs = code(error) not in _ABSENT
+    if differs:
+        lose(save, "owner", OSError(errno.EPERM, "another process makes the file"))
+
+
+def note_streams(calls: Syscalls, save: Save, old: str) -> None:
+    """Name the streams of the old file, which stay with it."""
     for name in _streams(calls, save, old):
         lose(save, f"stream:{name}", OSError(errno.ENOTSUP, "named streams stay with the old file"))
+
+
+def note_inherited(calls: Syscalls, save: Save, new: str) -> None:
+    """Name the attributes of the old file that only a directory gives, and here did not."""
     had = save.old_attributes.attributes & sum(_INHERITED)
     if had:
         gone = had & ~calls.get_file_attributes(new)
@@ -97,20 +121,25 @@ def _streams(calls: Syscalls, save: Save, old: str) -> list[str]:
 
 def dress(calls: Syscalls, save: Save, path: str) -> None:
     """Give a file that others made the access list and the attributes of one that we make."""
-    # As last step before it is opened for good: what is not open cannot be changed by its handle.
-    flags = win.FILE_FLAG_OPEN_REPARSE_POINT
-    share = win.FILE_SHARE_READ | win.FILE_SHARE_WRITE | win.FILE_SHARE_DELETE
-    try:
-        handle = calls.create_file(path, win.WRITE_DAC, share, win.OPEN_EXISTING, flags)
+    if save.old_attributes.model is not None:
         try:
-            calls.set_security(handle, win.DACL_SECURITY_INFORMATION, save.old_attributes.model)
-        finally:
-            calls.close_handle(handle)
-    except OSError as error:
-        if code(error) not in _ABSENT | _NOT_YOURS | {win.ERROR_ACCESS_DENIED}:
-            raise
-        _lose_model(save, error)
+            _set_model(calls, save, path)
+        except OSError as error:
+            if code(error) not in _ABSENT | _NOT_YOURS | {win.ERROR_ACCESS_DENIED}:
+                raise
+            _lose_model(save, error)
     calls.set_file_attributes(path, attributes(save) & _PLAIN or win.FILE_ATTRIBUTE_NORMAL)
+    if save.carries:
+        note_inherited(calls, save, path)
+
+
+def _set_model(calls: Syscalls, save: Save, path: str) -> None:
+    flags = win.FILE_FLAG_OPEN_REPARSE_POINT
+    handle = calls.create_file(path, win.WRITE_DAC, SHARE, win.OPEN_EXISTING, flags)
+    try:
+        calls.set_security(handle, win.DACL_SECURITY_INFORMATION, save.old_attributes.model)
+    finally:
+        calls.close_handle(handle)
 
 
 def _lose_model(save: Save, error: OSError) -> None:
