@@ -593,6 +593,20 @@ def test_a_new_copy_gets_the_mode_of_the_source(
 
 
 @needs_posix
+def test_the_directorys_default_acl_stays_in_force_where_the_mode_would_be_the_same(
+    cli: Cli, source: Path
+) -> None:
+    source.chmod(0o666)
+    calls = testing.RecordingSyscalls()
+    before = os.umask(0o022)
+    try:
+        assert cli("copy", "source", "copy", calls=calls).code == 0
+    finally:
+        os.umask(before)
+    assert "fchmod" not in calls.names
+
+
+@needs_posix
 def test_an_existing_copy_keeps_its_mode_unless_it_is_to_be_fresh(cli: Cli, old: Path, source: Path) -> None:
     source.chmod(0o750)
     old.chmod(0o604)

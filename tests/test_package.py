@@ -28,8 +28,8 @@ PROJECT = PACKAGE.parent.parent
 
 # From below to above. A room may import the rooms of the lines before its own, and its own modules.
 RANKS = (
-    {"_errors", "_forks", "_journal", "_modes", "_names", "_native", "_options", "_save"},
-    {"_paths", "_promises", "_stream", "_syscalls"},
+    {"_errors", "_forks", "_journal", "_modes", "_names", "_native", "_options"},
+    {"_paths", "_promises", "_save", "_stream", "_syscalls"},
     {"_mounts"},
     {"_commit"},
     {"_saving", "testing"},
@@ -38,13 +38,15 @@ RANKS = (
     {"_cli"},
     {"__main__"},
 )
-# Where the running system may be asked for: the choice, the binding of native calls, the tests' seam.
+# Where the running system may be asked for: the choice, the binding of native calls, the tests' seam;
+# in _macos.py for the type checkers alone.
 NAMES_SYSTEMS = {
     "_commit/__init__.py",
-    "_syscalls.py",
-    "testing.py",
+    "_commit/_macos.py",
     "_native/darwin.py",
     "_native/windows.py",
+    "_syscalls.py",
+    "testing.py",
 }
 PUBLIC_ROOMS = {"testing", "filesystem"}
 HEAVY = {

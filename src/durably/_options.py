@@ -39,7 +39,7 @@ class Durability(StrEnum):
     DURABLE = "durable"
 
 
-NONE, CONSISTENT, DURABLE = Durability
+NONE, CONSISTENT, DURABLE = LEVELS = tuple(Durability)
 
 _METADATA = ("preserve", "strict", "fresh")
 _SYMLINKS = ("follow", "replace", "refuse")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from durably._options import DURABLE, LEVELS
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import os
     from typing import Any
 
     from durably._names import Kind
-    from durably._options import Options
+    from durably._options import Durability, Options
 
 CLOSED = -1
 
@@ -60,6 +62,8 @@ class Save:
     identity: tuple[int, int] | None = None
     """Its device and inode, by which a published file is recognised."""
 
+    limit: Durability = DURABLE
+    """The highest level that is still kept, after what had to be left out."""
     published: bool = False
     in_place: bool = False
     lost: tuple[str, ...] = ()
@@ -76,6 +80,11 @@ class Save:
         """There is a file at the target."""
         self.old = old
         self.carries = self.options.carries
+
+    def leave_out(self, step: str, reason: str, limit: Durability) -> None:
+        """Note a flush that cannot be had here, and the level that is left without it."""
+        self.skipped[step] = reason
+        self.limit = min(self.limit, limit, key=LEVELS.index)
 
     @property
     def kind(self) -> Kind:

@@ -6,7 +6,7 @@ import errno
 
 from durably import _promises
 from durably._errors import NotDurableError, TornError
-from durably._options import CONSISTENT, DURABLE, NONE, Receipt
+from durably._options import CONSISTENT, DURABLE, LEVELS, NONE, Receipt
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,8 +19,6 @@ _NO_RENAME = {errno.EBUSY, errno.EXDEV, errno.EPERM, errno.EACCES}
 # Where no file can be made beside the target.
 _NO_ROOM = {errno.EPERM, errno.EACCES, errno.EROFS}
 _CHUNK = 1 << 20
-# What routines note as skipped when the file's content may not be on the device.
-_FLUSHES = frozenset({"fsync", "F_FULLFSYNC", "F_BARRIERFSYNC"})
 
 
 def stage(routine: Routine, save: Save) -> None:
@@ -86,7 +84,7 @@ def conclude(routine: Routine, save: Save, size: int) -> Receipt:
 
 
 def _tidy(routine: Routine, save: Save) -> None:
-    left = staged_path(routine, save)
+    left = routine.location(save, save.private or "")
     try:
         routine.remove(save)
     except OSError as error:
@@ -94,7 +92,7 @@ def _tidy(routine: Routine, save: Save) -> None:
 
 
 def _not_durable(save: Save, cause: OSError, receipt: Receipt) -> NotDurableError:
-    receipt = receipt._replace(durability=NONE if receipt.durability is NONE else CONSISTENT)
+    receipt = receipt._replace(durability=min(receipt.durability, CONSISTENT, key=LEVELS.index))
     message = (
         f"the new file is in place, but its directory could not be flushed ({cause.strerror}): "
         "a power cut may bring the old one back; save again once the cause is removed"
@@ -111,11 +109,7 @@ def _kept(routine: Routine, save: Save) -> Durability:
     kept, reason = _promises.kept(level, routine.name, routine.file_system(save.directory))
     if reason:
         save.skipped[str(level)] = reason
-    if not _FLUSHES.isdisjoint(save.skipped):
-        return NONE
-    if "fsync directory" in save.skipped and kept is DURABLE:
-        return CONSISTENT
-    return kept
+    return min(kept, save.limit, key=LEVELS.index)
 
 
 # In place.
@@ -201,7 +195,8 @@ def _was_published(routine: Routine, save: Save) -> bool:
 
 
 def _finish_quietly(routine: Routine, save: Save) -> None:
-    if save.options.durability is DURABLE and not save.in_place:
+    # Without a directory the save was concluded: its settling has failed, and is not repeated.
+    if save.options.durability is DURABLE and not save.in_place and save.directory is not None:
         try:
             routine.settle(save)
         except OSError:
@@ -209,7 +204,7 @@ def _finish_quietly(routine: Routine, save: Save) -> None:
 
 
 def _removed(routine: Routine, save: Save) -> tuple[str, ...]:
-    left = staged_path(routine, save)
+    left = routine.location(save, save.private or save.temporary or "")
     try:
         routine.remove(save)
     except OSError:

@@ -6,7 +6,7 @@ import os
 import stat
 import time
 
-from durably import _commit, _names, _promises
+from durably import _commit, _names
 from durably._options import _Record
 from durably._paths import local
 
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from durably._commit._routine import Routine
     from durably._names import Maker
     from durably._paths import StrPath
+
+
+# Mounted by one kernel alone: what is from before its boot has no living maker anywhere.
+_LOCAL = {"ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "tmpfs", "ramfs", "overlay", "vfat", "exfat"}
 
 
 class Swept(_Record):
@@ -71,7 +75,7 @@ class _Place:
         self.directory = directory
         self.path = path
         self.here = _names.this_process()
-        self.is_local = _promises.is_local(routine.name, routine.file_system(directory))
+        self.is_local = routine.file_system(directory).kind in _LOCAL
 
 
 def _swept(place: _Place, older_than: float, dry_run: bool) -> list[Swept]:

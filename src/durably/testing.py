@@ -145,7 +145,7 @@ class FailingSyscalls(RecordingSyscalls):
         if number != self.at and not again:
             return
         self.failed = self.failed or self.record[-1]
-        if name == "close":
+        if name in ("close", "close_handle"):
             function(*arguments, **keywords)
         raise OSError(self.error, f"{os.strerror(self.error)} (injected)")
 

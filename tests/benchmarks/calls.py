@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self
@@ -40,13 +41,13 @@ class Calls:
 
 
 def compiler() -> str | None:
-    """The C compiler at hand."""
-    return shutil.which("gcc") or shutil.which("cc")
+    """The C compiler at hand; none but on Linux, whose calls these are."""
+    return (shutil.which("gcc") or shutil.which("cc")) if sys.platform == "linux" else None
 
 
 @contextmanager
 def running(directory: Path) -> Iterator[Calls | None]:
-    """The program, compiled into ``directory``; None where there is no compiler."""
+    """The program, compiled into ``directory``; None where it cannot be."""
     found = compiler()
     if found is None:
         yield None

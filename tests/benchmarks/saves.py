@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import sys
 import tempfile
 import time
 from typing import TYPE_CHECKING
 
 import durably
 from calls import running
-from places import ext4, memory
+from places import ext4, memory, one_processor
 from rounds import Ratio, Rounds, Target
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 _CONTENT = b"x" * 4096
 _BARE = "bare five calls, in C"
 _SAME = "the same calls, in C"
+_STRAIGHT = "the same calls, straight in Python"
 _WRITE_BYTES = "durably.write_bytes"
 _OPEN = 'durably.open("wb"), one write'
 _RECIPE = "the classic recipe, in Python"
@@ -29,7 +32,7 @@ _PLAIN = "builtin open, not atomic"
 
 def on_memory(rounds: int, count: int) -> list[Ratio]:
     """Replace 4 KiB on a tmpfs with durability "none", metadata preserved."""
-    with memory() as (directory, place), running(directory) as calls:
+    with one_processor(), memory() as (directory, place), running(directory) as calls:
         path = _target(directory)
         contenders = {
             _WRITE_BYTES: _repeat(lambda: durably.write_bytes(path, _CONTENT, durability="none"), count),
@@ -37,7 +40,8 @@ def on_memory(rounds: int, count: int) -> list[Ratio]:
             _RECIPE: _repeat(lambda: _recipe(path), count),
             _PLAIN: _repeat(lambda: _plain(path), count),
         }
-        if calls is not None:
+        if calls is not None and sys.platform == "linux":
+            contenders[_STRAIGHT] = _repeat(_straight(directory), count)
             contenders[_BARE] = _in_c(calls, "bare", "none", directory, count)
             contenders[_SAME] = _in_c(calls, "same", "none", directory, count)
         measured = Rounds(f"4 KiB replace, {place}, none", contenders, rounds)
@@ -48,6 +52,7 @@ def on_memory(rounds: int, count: int) -> list[Ratio]:
         measured.ratio(_WRITE_BYTES, _BARE, Target(1.65)),
         measured.ratio(_OPEN, _BARE, Target(2.5)),
         measured.ratio(_SAME, _BARE),
+        measured.ratio(_STRAIGHT, _BARE),
         measured.ratio(_RECIPE, _BARE),
         measured.ratio(_PLAIN, _BARE),
     ]
@@ -93,6 +98,31 @@ def _in_c(calls: Calls, what: What, level: Level, directory: Path, count: int) -
 def _streamed(path: str) -> None:
     with durably.open(path, "wb", durability="none") as file:
         file.write(_CONTENT)
+
+
+def _straight(directory: Path) -> Callable[[], None]:
+    """What CPython itself costs: the calls one after the other, and nothing decided between them."""
+    path, names = str(directory), (f".durably-straight-{number:040}.tmp" for number in itertools.count())
+    read = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+    make = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+    def save() -> None:
+        entry = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        old = os.open("target", read, dir_fd=entry)
+        mode = os.fstat(old).st_mode & 0o777
+        os.listxattr(old)
+        os.close(old)
+        name = next(names)
+        new = os.open(name, make, 0o600, dir_fd=entry)
+        os.fstat(new)
+        os.listxattr(new)
+        os.fchmod(new, mode)
+        os.write(new, _CONTENT)
+        os.close(new)
+        os.replace(name, "target", src_dir_fd=entry, dst_dir_fd=entry)
+        os.close(entry)
+
+    return save
 
 
 def _recipe(path: str) -> None:

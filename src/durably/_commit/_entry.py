@@ -8,6 +8,7 @@ import stat
 
 from durably._commit._flags import DIRECTORY, SEARCH
 from durably._errors import UnsupportedError
+from durably._options import CONSISTENT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def _open_otherwise(calls: Syscalls, save: Save, path: str, start: int | None, e
         return _make(calls, save, path, start)
     if isinstance(error, PermissionError) and SEARCH:
         directory = calls.open(path, SEARCH | DIRECTORY, dir_fd=start)
-        save.skipped["fsync directory"] = "the directory may be written but not read"
+        save.leave_out("fsync directory", "the directory may be written but not read", CONSISTENT)
         return directory
     raise error
 

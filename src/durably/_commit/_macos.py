@@ -12,7 +12,7 @@ from durably._commit import _metadata, _trials
 from durably._commit._flags import READ
 from durably._commit._posix import Posix
 from durably._native import darwin as mac
-from durably._options import CONSISTENT
+from durably._options import CONSISTENT, NONE
 from durably._promises import FileSystem
 from durably._save import CLOSED
 
@@ -133,13 +133,13 @@ class MacOS(Posix):
         name = "F_BARRIERFSYNC" if barrier else "F_FULLFSYNC"
         refusal = self._flush_to_disk(save.fd, command)
         if refusal:
-            save.skipped[name] = refusal
+            save.leave_out(name, refusal, NONE)
         save.steps.append("fsync" if refusal else name)
 
     def _flush_directory(self, save: Save, directory: int) -> None:
         refusal = self._flush_to_disk(directory, mac.F_FULLFSYNC)
         if refusal:
-            save.skipped["fsync directory"] = refusal
+            save.leave_out("fsync directory", refusal, CONSISTENT)
 
     def _flush_to_disk(self, fd: int, command: int) -> str:
         """Flush past the drive's cache. Returns "", or why only fsync(2) was done, which stops there."""

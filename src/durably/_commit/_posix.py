@@ -11,7 +11,7 @@ from durably._commit import _entry, _metadata, _private
 from durably._commit._flags import CREATE, DIRECTORY, F_SETFL, LOCK, PLAIN, PRIVATE, READ, WRITE
 from durably._commit._routine import Routine
 from durably._errors import OutcomeUnknownError, UnsupportedError
-from durably._options import NONE
+from durably._options import CONSISTENT, NONE
 from durably._promises import FileSystem
 from durably._save import CLOSED
 
@@ -254,7 +254,7 @@ class Posix(Routine):
             except OSError as error:
                 if error.errno not in _NO_DIRECTORY_FLUSH:
                     raise
-                save.skipped["fsync directory"] = f"not supported here: {error.strerror}"
+                save.leave_out("fsync directory", f"not supported here: {error.strerror}", CONSISTENT)
             else:
                 save.steps.append("fsync directory")
         for parent, _ in save.made:
@@ -300,6 +300,8 @@ class Posix(Routine):
             if name:
                 try:
                     self.calls.rmdir(name, dir_fd=parent)
+                except FileNotFoundError:
+                    continue  # its making failed
                 except OSError:
                     return  # in use by others by now
 

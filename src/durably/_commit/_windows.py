@@ -17,6 +17,7 @@ from durably._commit._windows_entry import staged, target
 from durably._commit._windows_files import TAKEN, Files, code
 from durably._errors import OutcomeUnknownError
 from durably._native import windows as win
+from durably._options import CONSISTENT
 from durably._promises import FileSystem
 from durably._save import CLOSED
 
@@ -206,7 +207,7 @@ class Windows(Routine):
         return False
 
     def settle(self, save: Save) -> None:
-        save.skipped["fsync directory"] = _NO_DIRECTORY_FLUSH
+        save.leave_out("fsync directory", _NO_DIRECTORY_FLUSH, CONSISTENT)
 
     # In place, and giving up.
 
@@ -236,6 +237,8 @@ class Windows(Routine):
         for parent, name in reversed(save.made):
             try:
                 self.calls.rmdir(os.path.join(parent, name))
+            except FileNotFoundError:
+                continue  # its making failed
             except OSError:
                 return  # in use by others by now
 
