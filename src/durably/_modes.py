@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+from functools import lru_cache
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,6 +55,14 @@ class Mode:
         for name, value in given.items():
             if value:
                 raise ValueError(f"binary mode doesn't take {name!r}")
+
+
+@lru_cache(maxsize=128, typed=True)
+def parsed(
+    mode: str, buffering: int, encoding: str | None, errors: str | None, newline: str | None
+) -> Mode:
+    """A `Mode`; equal arguments share one."""
+    return Mode(mode, buffering, encoding, errors, newline)
 
 
 def _action(mode: str) -> str:

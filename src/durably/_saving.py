@@ -20,6 +20,8 @@ _NO_RENAME = {errno.EBUSY, errno.EXDEV, errno.EPERM, errno.EACCES}
 _NO_ROOM = {errno.EPERM, errno.EACCES, errno.EROFS}
 _CHUNK = 1 << 20
 
+new_receipt = tuple.__new__  # a receipt without the detour through namedtuple's own constructor
+
 
 def stage(routine: Routine, save: Save) -> None:
     """Make the temporary of a located save."""
@@ -68,15 +70,10 @@ def conclude(routine: Routine, save: Save, size: int) -> Receipt:
             failure = error
     kept = NONE if level is NONE else _kept(routine, save)
     routine.release(save)
-    receipt = Receipt(
-        save.path,
-        size,
-        save.old is not None,
-        save.in_place,
-        kept,
-        tuple(save.steps),
-        save.skipped,
-        save.lost,
+    replaced = save.old is not None
+    steps = tuple(save.steps)
+    receipt = new_receipt(
+        Receipt, (save.path, size, replaced, save.in_place, kept, steps, save.skipped, save.lost)
     )
     if failure is not None:
         raise _not_durable(save, failure, receipt)

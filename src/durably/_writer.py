@@ -7,7 +7,7 @@ import os
 import warnings
 
 from durably import _commit, _forks
-from durably._modes import Mode, with_action
+from durably._modes import parsed, with_action
 from durably._options import resolve
 from durably._paths import local
 from durably._save import Save
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import IO, Any, Generic, Literal, NoReturn, Self, TypeVar, Unpack, overload
 
+    from durably._modes import Mode
     from durably._options import Receipt, SaveOptions
     from durably._paths import StrPath
 
@@ -138,7 +139,7 @@ class AtomicWriter(_Life["F"]):
         self.receipt = None
         self._entered = False
         self._raw = self._file = None
-        how = Mode(mode, buffering, encoding, errors, newline)
+        how = parsed(mode, buffering, encoding, errors, newline)
         target = local(path)
         self._save = save = Save(target, resolve(with_action(options, how)), held=True)
         self._routine = _commit.routine()

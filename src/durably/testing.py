@@ -82,8 +82,7 @@ class RecordingSyscalls(Syscalls):
         super().__init__()
         self.record: list[Call] = []
         for name, function in vars(base or Syscalls()).items():
-            if name not in _PASSIVE:
-                setattr(self, name, self._watched(name, function))
+            setattr(self, name, function if name in _PASSIVE else self._watched(name, function))
 
     def _watched(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         def watched(*arguments: object, **keywords: object) -> object:

@@ -1,0 +1,214 @@
+"""Every public way to save one file, in one list, and what holds of a directory after a save."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import durably
+from capabilities import shared_memory
+from durably import NotDurableError, Receipt, _names
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+OLD = b"old\n" * 700
+NEW = b"new content\n" * 900
+LEVELS = ("durable", "consistent", "none")
+_PIECES = 24
+
+
+class Door(NamedTuple):
+    """One way to save."""
+
+    name: str
+    save: Callable[..., Receipt]
+    """``save(path, data, **options)``."""
+    states: tuple[str, ...] = ("new", "replaced")
+    """What it can meet: no file, an old one."""
+    streams: bool = False
+    """Whether the temporary has no name while it is written, where the file system can do that."""
+    goes_on: bool = False
+    """Whether the data are appended to the old content."""
+
+    def content(self, old: bytes | None, data: bytes = NEW) -> bytes:
+        """What the target holds after a save over ``old``."""
+        return (old or b"") + data if self.goes_on else data
+
+
+def _text(path: Path, data: bytes, **options: Any) -> Receipt:
+    return durably.write_text(path, data.decode(), newline="", **options)
+
+
+def _recipe(path: Path, data: bytes, **options: Any) -> Receipt:
+    return durably.atomic_write(path, data.decode(), **options)
+
+
+def _created(path: Path, data: bytes, **options: Any) -> Receipt:
+    return durably.write_bytes(path, data, overwrite=False, **options)
+
+
+def _opened(mode: str, *, pieces: int = 1, **how: Any) -> Callable[..., Receipt]:
+    def save(path: Path, data: bytes, **options: Any) -> Receipt:
+        writer = durably.open(path, mode, **how, **options)
+        with writer as file:
+            _fill(file, mode, data, pieces)
+        assert writer.receipt is not None
+        return writer.receipt
+
+    return save
+
+
+def _by_hand(path: Path, data: bytes, **options: Any) -> Receipt:
+    writer = durably.open(path, "wb", **options)
+    try:
+        writer.file.write(data)
+        return writer.commit()
+    finally:
+        writer.discard()
+
+
+def _fill(file: Any, mode: str, data: bytes, pieces: int) -> None:
+    step = len(data) // pieces + 1
+    for at in range(0, len(data), step):
+        piece = data[at : at + step]
+        file.write(piece if "b" in mode else piece.decode())
+        if pieces > 1:
+            file.flush()
+    if "r" in mode:
+        file.truncate()
+    if "+" in mode:
+        file.seek(0)
+        assert len(file.read()) >= len(data)
+
+
+def _staged(path: Path, data: bytes, **options: Any) -> Receipt:
+    staged = durably.staged_path(path, **options)
+    with staged as temporary:
+        temporary.write_bytes(data)
+    assert staged.receipt is not None
+    return staged.receipt
+
+
+def _staged_by_rename(path: Path, data: bytes, **options: Any) -> Receipt:
+    """The saver is one that replaces the file itself."""
+    staged = durably.staged_path(path, **options)
+    with staged as temporary:
+        part = temporary.with_name("part")
+        part.write_bytes(data)
+        part.replace(temporary)
+    assert staged.receipt is not None
+    return staged.receipt
+
+
+def _staged_new(path: Path, data: bytes, **options: Any) -> Receipt:
+    return _staged(path, data, overwrite=False, **options)
+
+
+DOORS = (
+    Door("write_bytes", durably.write_bytes),
+    Door("write_text", _text),
+    Door("atomic_write", _recipe),
+    Door("write_bytes create", _created, ("new",)),
+    Door("open w", _opened("w"), streams=True),
+    Door("open wb", _opened("wb"), streams=True),
+    Door("open wb unbuffered", _opened("wb", buffering=0), streams=True),
+    Door("open w+", _opened("w+"), streams=True),
+    Door("open w+b", _opened("w+b"), streams=True),
+    Door("open x", _opened("x"), ("new",), streams=True),
+    Door("open x+b unbuffered", _opened("x+b", buffering=0), ("new",), streams=True),
+    Door("open a", _opened("a"), streams=True, goes_on=True),
+    Door("open a+b", _opened("a+b"), streams=True, goes_on=True),
+    Door("open r+", _opened("r+"), ("replaced",), streams=True),
+    Door("open r+b unbuffered", _opened("r+b", buffering=0), ("replaced",), streams=True),
+    Door("open w in pieces", _opened("w", pieces=_PIECES, buffering=1), streams=True),
+    Door("open wb in pieces", _opened("wb", pieces=_PIECES, buffering=64), streams=True),
+    Door("commit by hand", _by_hand, streams=True),
+    Door("staged_path", _staged),
+    Door("staged_path by rename", _staged_by_rename),
+    Door("staged_path create", _staged_new, ("new",)),
+)
+NAMED = {door.name: door for door in DOORS}
+MAIN = tuple(NAMED[name] for name in ("write_bytes", "open wb", "staged_path"))
+CREATORS = tuple(NAMED[name] for name in ("write_bytes create", "open x", "staged_path create"))
+CASES = [(door, state) for door in DOORS for state in door.states]
+
+
+def name(value: Any) -> str | None:
+    """How a parameter is shown."""
+    return value.name.replace(" ", "-") if isinstance(value, Door) else None
+
+
+@contextmanager
+def folder(*, open_to_all: bool = False) -> Iterator[Path]:
+    """A fresh directory, in memory where that can be, as most tests here save thousands of files.
+
+    ``open_to_all``: every user may write in it.
+    """
+    base = None if shared_memory() else "/dev/shm"
+    path = Path(tempfile.mkdtemp(prefix="durably-test-", dir=base))
+    if open_to_all:
+        path.chmod(0o777)
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path)
+
+
+def prepare(path: Path, state: str) -> bytes | None:
+    """An empty directory but for an old file, if there is to be one. Returns its content."""
+    for entry in os.scandir(path.parent):
+        if entry.is_dir(follow_symlinks=False):
+            shutil.rmtree(entry)
+        else:
+            os.unlink(entry)
+    if state == "new":
+        return None
+    path.write_bytes(OLD)
+    return OLD
+
+
+def read(path: Path) -> bytes | None:
+    """The content; None if there is no file."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+
+
+def beside(path: Path) -> set[str]:
+    """What lies in the directory beside the target."""
+    return set(os.listdir(path.parent)) - {path.name}
+
+
+def descriptors() -> set[str]:
+    """The open descriptors of this process, and one of the look itself."""
+    return set(os.listdir("/dev/fd"))
+
+
+def named_leftovers(error: BaseException | None, receipt: Receipt | None) -> set[str]:
+    """The names that an error or a receipt gives of what could not be removed."""
+    if isinstance(error, NotDurableError):
+        receipt = error.receipt
+    paths = list(getattr(error, "leftovers", ()))
+    if receipt is not None:
+        end = " is left over: "
+        paths += [why.partition(end)[0] for why in receipt.skipped.values() if end in why]
+    return {os.path.basename(path) for path in paths}
+
+
+def attempt(save: Callable[..., Receipt], *arguments: Any, **options: Any) -> tuple[Receipt | None, Exception | None]:
+    """The receipt, or the error that came instead."""
+    try:
+        return save(*arguments, **options), None
+    except Exception as error:  # noqa: BLE001 # what it must be is what the tests say
+        return None, error
+
+
+def is_temporary(entry: str) -> bool:
+    """Whether a name is exactly of the pattern that `durably.sweep` looks at."""
+    return _names.parse(entry) is not None
