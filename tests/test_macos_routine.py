@@ -5,15 +5,16 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import struct
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from capabilities import needs_linux, needs_root
-from fakes import FakeMacOS
 
 import durably
+from capabilities import needs_linux, needs_root
 from durably import NotDurableError, UnsupportedError, testing
 from durably._native import darwin as mac
+from fakes import LINUX, FakeMacOS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,8 +23,12 @@ if TYPE_CHECKING:
 pytestmark = needs_linux
 
 UNSUPPORTED = (errno.ENOTSUP, errno.EINVAL, errno.ENOTTY)
+NOBODY = 0xFFFFFFFF
 # A POSIX ACL that lets user 1 read, as fcopyfile carries it on the fake's disk.
-ACL = bytes.fromhex("02000000" "01000600ffffffff" "0200040001000000" "04000400ffffffff" "10000400ffffffff" "20000000ffffffff")
+ACL = struct.pack("<I", 2) + b"".join(
+    struct.pack("<HHI", *entry)
+    for entry in ((1, 6, NOBODY), (2, 4, 1), (4, 4, NOBODY), (16, 4, NOBODY), (32, 0, NOBODY))
+)
 
 
 @pytest.fixture
@@ -53,7 +58,9 @@ def listed(path: Path) -> list[str]:
 # Flushes.
 
 
-def test_durable_flushes_the_file_then_the_directory_to_the_disk(target: Path, fake: FakeMacOS, table: Any) -> None:
+def test_durable_flushes_the_file_then_the_directory_to_the_disk(
+    target: Path, fake: FakeMacOS, table: Any
+) -> None:
     receipt = durably.write_bytes(target, b"new")
     assert fake.disk.flushes == [(mac.F_FULLFSYNC, False), (mac.F_FULLFSYNC, True)]
     assert receipt.steps == ("create", "write", "F_FULLFSYNC", "rename", "fsync directory")
@@ -144,7 +151,9 @@ def test_create_only_by_a_link(tmp_path: Path, fake: FakeMacOS, table: Any, numb
 
 
 @pytest.mark.parametrize("number", [errno.EIO, errno.EPERM])
-def test_create_only_does_not_fall_back_otherwise(tmp_path: Path, fake: FakeMacOS, table: Any, number: int) -> None:
+def test_create_only_does_not_fall_back_otherwise(
+    tmp_path: Path, fake: FakeMacOS, table: Any, number: int
+) -> None:
     fake.disk.plan.fail("renameatx_np", number)
     with pytest.raises(OSError, match=os.strerror(number)):
         durably.write_bytes(tmp_path / "new", b"data", overwrite=False)
@@ -180,26 +189,28 @@ def test_create_only_loses_the_race(tmp_path: Path, fake: FakeMacOS, table: Any,
 
 
 def test_attributes_acl_and_mode_are_carried_over(target: Path) -> None:
-    os.setxattr(target, "user.colour", b"red")
-    os.setxattr(target, "system.posix_acl_access", ACL)
+    LINUX.setxattr(target, "user.colour", b"red")
+    LINUX.setxattr(target, "system.posix_acl_access", ACL)
     mode = target.stat().st_mode
     receipt = durably.write_bytes(target, b"new")
-    assert os.getxattr(target, "user.colour") == b"red"
-    assert os.getxattr(target, "system.posix_acl_access") == ACL
+    assert LINUX.getxattr(target, "user.colour") == b"red"
+    assert LINUX.getxattr(target, "system.posix_acl_access") == ACL
     assert target.stat().st_mode == mode
     assert receipt.lost == ()
 
 
-def test_attributes_come_before_the_owner_and_the_mode(target: Path, table: testing.RecordingSyscalls) -> None:
+def test_attributes_come_before_the_owner_and_the_mode(
+    target: Path, table: testing.RecordingSyscalls
+) -> None:
     durably.write_bytes(target, b"new")
     names = [name for name in table.names if name in ("fcopyfile", "fchown", "fchmod", "write")]
     assert names == ["fcopyfile", "fcopyfile", "fchmod", "write"]
 
 
 def test_fresh_metadata(target: Path, table: testing.RecordingSyscalls) -> None:
-    os.setxattr(target, "user.colour", b"red")
+    LINUX.setxattr(target, "user.colour", b"red")
     durably.write_bytes(target, b"new", metadata="fresh")
-    assert os.listxattr(target) == []
+    assert LINUX.listxattr(target) == []
     assert "fcopyfile" not in table.names
 
 
@@ -213,7 +224,9 @@ def test_setuid_is_dropped_and_the_time_is_fresh(target: Path) -> None:
 
 @pytest.mark.parametrize(("call", "lost"), [("fcopyfile acl", "acl"), ("fcopyfile xattr", "xattrs")])
 @pytest.mark.parametrize("number", [errno.ENOTSUP, errno.EPERM, errno.EACCES])
-def test_what_cannot_be_copied_is_lost(target: Path, fake: FakeMacOS, call: str, lost: str, number: int) -> None:
+def test_what_cannot_be_copied_is_lost(
+    target: Path, fake: FakeMacOS, call: str, lost: str, number: int
+) -> None:
     fake.disk.plan.fail(call, number)
     assert durably.write_bytes(target, b"new").lost == (lost,)
     with pytest.raises(OSError, match=f"cannot keep the old file's {lost}"):
@@ -253,13 +266,13 @@ def test_an_old_file_that_cannot_be_opened(target: Path, fake: FakeMacOS, number
 
 
 def test_the_old_content_is_cloned(target: Path, table: testing.RecordingSyscalls) -> None:
-    os.setxattr(target, "user.colour", b"red")
+    LINUX.setxattr(target, "user.colour", b"red")
     os.utime(target, (1, 1))
     with durably.open(target, "ab") as file:
         file.write(b"more")
         assert len(listed(target.parent)) == 2
     assert target.read_bytes() == b"oldmore"
-    assert os.getxattr(target, "user.colour") == b"red"
+    assert LINUX.getxattr(target, "user.colour") == b"red"
     assert stat.S_IMODE(target.stat().st_mode) == 0o640
     assert "fclonefileat" in table.names
     assert "read" not in table.names
@@ -306,7 +319,9 @@ def test_a_clone_that_fails_otherwise_is_an_error(target: Path, fake: FakeMacOS)
 def test_no_clone_that_would_be_too_open(target: Path, table: Any, options: Any) -> None:
     with durably.open(target, "r+b", **options):
         (temporary,) = (entry for entry in target.parent.iterdir() if entry != target)
-        assert stat.S_IMODE(temporary.stat().st_mode) == options.get("permissions", temporary.stat().st_mode & 0o777)
+        assert stat.S_IMODE(temporary.stat().st_mode) == options.get(
+            "permissions", temporary.stat().st_mode & 0o777
+        )
     assert "fclonefileat" not in table.names
     assert target.read_bytes() == b"old"
 
@@ -335,7 +350,7 @@ def test_no_clone_on_another_file_system(target: Path, fake: FakeMacOS, table: A
 @needs_root
 @pytest.mark.parametrize(("user", "group"), [(1, -1), (-1, 1)])
 def test_no_clone_of_somebody_elses_file(target: Path, table: Any, user: int, group: int) -> None:
-    os.chown(target, user, group)
+    LINUX.chown(target, user, group)
     before = target.stat()
     with durably.open(target, "r+b"):
         pass
@@ -357,7 +372,9 @@ def test_an_unknown_file_system_promises_nothing(target: Path, fake: FakeMacOS) 
     assert durably.write_bytes(target, b"new").durability == "none"
 
 
-def test_a_leftover_is_named_where_it_lies(tmp_path: Path, fake: FakeMacOS, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_leftover_is_named_where_it_lies(
+    tmp_path: Path, fake: FakeMacOS, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "there").mkdir()
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "there")
@@ -385,23 +402,29 @@ def test_a_save_that_finds_no_directory(tmp_path: Path, table: Any) -> None:
 # Every call fails in turn.
 
 
-def by_bytes(path: Path, **options: Any) -> None:
-    durably.write_bytes(path, b"new", **options)
+def by_bytes(path: Path, **options: Any) -> durably.Receipt | None:
+    return durably.write_bytes(path, b"new", **options)
 
 
-def by_stream(path: Path, **options: Any) -> None:
-    with durably.open(path, "wb", **options) as file:
+def by_stream(path: Path, **options: Any) -> durably.Receipt | None:
+    writer = durably.open(path, "wb", **options)
+    with writer as file:
         file.write(b"new")
+    return writer.receipt
 
 
-def by_update(path: Path, **options: Any) -> None:
-    with durably.open(path, "r+b", **options) as file:
+def by_update(path: Path, **options: Any) -> durably.Receipt | None:
+    writer = durably.open(path, "r+b", **options)
+    with writer as file:
         file.write(b"new")
+    return writer.receipt
 
 
-def by_others(path: Path, **options: Any) -> None:
-    with durably.staged_path(path, **options) as staged:
+def by_others(path: Path, **options: Any) -> durably.Receipt | None:
+    saving = durably.staged_path(path, **options)
+    with saving as staged:
         staged.write_bytes(b"new")
+    return saving.receipt
 
 
 @pytest.mark.parametrize("save", [by_bytes, by_stream, by_update, by_others])
@@ -410,6 +433,7 @@ def test_every_call_fails_in_turn(tmp_path: Path, save: Any, options: Any) -> No
     creates = not options.get("overwrite", True) and save is not by_update
     if save is by_update and "overwrite" in options:
         options = {}
+    turn = 0
     for turn, table in enumerate(testing.every_failure(system="darwin", base=FakeMacOS())):
         path = tmp_path / str(turn) / "target"
         path.parent.mkdir()
@@ -428,10 +452,10 @@ def test_every_call_fails_in_turn(tmp_path: Path, save: Any, options: Any) -> No
 def check(save: Any, path: Path, options: Any, old: bytes | None) -> tuple[bytes | None, Any, dict[str, str]]:
     """What the target must hold, the error, and what the receipt says was skipped."""
     try:
-        save(path, **options)
+        receipt = save(path, **options)
     except NotDurableError as error:
         assert error.receipt is not None
         return b"new", error, error.receipt.skipped
     except OSError as error:
         return old, error, {}
-    return b"new", None, {}
+    return b"new", None, receipt.skipped

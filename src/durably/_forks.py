@@ -6,20 +6,19 @@ import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import io
-
     from durably._commit._routine import Routine
     from durably._save import Save
+    from durably._stream import Channel
 
 generation = 0
 """How many forks lie between this process and the one that imported durably."""
 
-_live: dict[int, tuple[io.FileIO | None, Routine, Save]] = {}
+_live: dict[int, tuple[Channel | None, Routine, Save]] = {}
 
 
-def watch(raw: io.FileIO | None, routine: Routine, save: Save) -> None:
-    """Remember a save that is open, and its raw file, which must hold no reference to a writer."""
-    _live[id(save)] = raw, routine, save
+def watch(channel: Channel | None, routine: Routine, save: Save) -> None:
+    """Remember a save that is open, and the channel of its file."""
+    _live[id(save)] = channel, routine, save
 
 
 def forget(save: Save) -> None:
@@ -30,9 +29,9 @@ def forget(save: Save) -> None:
 def _in_child() -> None:
     global generation
     generation += 1
-    for raw, routine, save in _live.values():
-        if raw is not None:
-            raw.close()  # first: what is buffered must not be flushed into the parent's temporary
+    for channel, routine, save in _live.values():
+        if channel is not None:
+            channel.detach()  # first: what is buffered must not be flushed into the parent's temporary
         routine.release(save)
     _live.clear()
 

@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import os
 
+from durably._native import darwin
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Literal
@@ -103,10 +105,14 @@ def forget() -> None:
 
 def _boot() -> str:
     try:
-        with open("/proc/sys/kernel/random/boot_id", "rb") as file:
-            return file.read().decode("ascii").replace("-", "")[:8]
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            boot = file.read()
     except OSError:
-        return UNKNOWN
+        try:
+            boot = darwin.boot_session()
+        except OSError:
+            return UNKNOWN
+    return boot.replace("-", "").lower()[:8]
 
 
 def _process_space() -> str:

@@ -168,7 +168,7 @@ class Receipt(_Receipt):
     ``steps``: what was done, in order.
     ``skipped``: what was left out or cannot be promised here, each with its reason.
     ``lost``: the metadata of the old file that could not be kept ("owner", "group", "acl",
-    "xattr:user.name", ...).
+    "xattr:user.name", ..., and "xattrs" where they could not even be listed).
     """
 
     __slots__ = ()

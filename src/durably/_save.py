@@ -59,6 +59,8 @@ class Save:
     """The descriptor of the temporary."""
     temporary: str | None = None
     """Its name in the staging directory; None before it has one and after publication."""
+    second: str | None = None
+    """A second name that it may have while it is moved from one to the other."""
     identity: tuple[int, int] | None = None
     """Its device and inode, by which a published file is recognised."""
 

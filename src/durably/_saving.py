@@ -81,11 +81,11 @@ def conclude(routine: Routine, save: Save, size: int) -> Receipt:
 
 
 def _tidy(routine: Routine, save: Save) -> None:
-    left = routine.location(save, save.private or "")
+    left = staged_path(routine, save)
     try:
         routine.remove(save)
     except OSError as error:
-        save.skipped["rmdir"] = f"{left} is left over: {error.strerror}"
+        save.skipped["remove"] = f"{left} is left over: {error.strerror}"
 
 
 def _not_durable(save: Save, cause: OSError, receipt: Receipt) -> NotDurableError:
@@ -137,7 +137,7 @@ def _rewrite(routine: Routine, save: Save) -> None:
         calls.close(source)
     save.published = True
     save.steps.append("rewrite in place")
-    routine.remove(save)
+    _tidy(routine, save)
 
 
 def _pour(routine: Routine, source: int, target: int) -> None:
@@ -158,7 +158,7 @@ def _torn(routine: Routine, save: Save, error: OSError) -> TornError:
 
 def staged_path(routine: Routine, save: Save) -> str:
     """Where the temporary lies, for a message."""
-    return routine.location(save, save.temporary or save.private or "")
+    return routine.location(save, save.private or save.temporary or "")
 
 
 # Giving up.
@@ -167,19 +167,39 @@ def staged_path(routine: Routine, save: Save) -> str:
 def abandon(routine: Routine, save: Save, error: BaseException) -> None:
     """Undo a save that broke off with ``error``, or finish one that was published by then.
 
-    Nothing is raised by a failure here: what is left over is named in ``error.leftovers`` and in a
-    note. An error of the system gets the path of the target in place of the temporary's.
+    Nothing is raised by a failure here: see `discard`. An error of the system gets the path of the
+    target in place of the temporary's.
     """
-    leftovers: tuple[str, ...] = ()
-    torn = save.in_place and not save.published
-    if not torn and _was_published(routine, save):
-        _finish_quietly(routine, save)
-    if not torn:
-        leftovers = _removed(routine, save)
+    if save.in_place and not save.published:
+        _note_leftover(error, staged_path(routine, save), "it holds the whole new content")
+        routine.release(save)
     else:
-        leftovers = (staged_path(routine, save),)
+        if _was_published(routine, save):
+            _finish_quietly(routine, save)
+        discard(routine, save, error)
+    if isinstance(error, OSError):
+        error.filename = save.path
+        error.filename2 = None
+        if not (save.published or save.in_place):
+            error.add_note("durably: the target was not changed")
+
+
+def discard(routine: Routine, save: Save, error: BaseException) -> None:
+    """Remove what is staged, and close everything.
+
+    Nothing is raised: what cannot be removed is named in ``error.leftovers`` and in a note.
+    """
+    left = staged_path(routine, save)
+    try:
+        routine.remove(save)
+    except OSError as failure:
+        _note_leftover(error, left, f"it could not be removed: {failure.strerror}")
     routine.release(save)
-    _explain(save, error, leftovers)
+
+
+def _note_leftover(error: BaseException, path: str, reason: str) -> None:
+    error.leftovers = (path,)  # type: ignore[attr-defined] # documented
+    error.add_note(f"durably: {path} is left over; {reason}")
 
 
 def _was_published(routine: Routine, save: Save) -> bool:
@@ -198,26 +218,6 @@ def _finish_quietly(routine: Routine, save: Save) -> None:
             routine.settle(save)
         except OSError:
             pass  # another exception is on its way, and promises nothing
-
-
-def _removed(routine: Routine, save: Save) -> tuple[str, ...]:
-    left = routine.location(save, save.private or save.temporary or "")
-    try:
-        routine.remove(save)
-    except OSError:
-        return (left,)
-    return ()
-
-
-def _explain(save: Save, error: BaseException, leftovers: tuple[str, ...]) -> None:
-    if leftovers:
-        error.leftovers = leftovers  # type: ignore[attr-defined] # documented
-        error.add_note(f"durably: left over: {', '.join(leftovers)}")
-    if isinstance(error, OSError):
-        error.filename = save.path
-        error.filename2 = None
-        if not (save.published or save.in_place):
-            error.add_note("durably: the target was not changed")
 
 
 def write_all(routine: Routine, fd: int, view: memoryview) -> None:

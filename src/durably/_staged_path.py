@@ -6,7 +6,7 @@ from durably import _commit, _forks
 from durably._options import resolve
 from durably._paths import local
 from durably._save import Save
-from durably._saving import abandon, finish
+from durably._saving import abandon, discard, finish
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class staged_path:  # noqa: N801 # used like a function, as contextlib.suppress 
             return
         _forks.forget(save)
         if error is not None:
-            abandon(routine, save, error)
+            discard(routine, save, error)
             return
         try:
             self.receipt = finish(routine, save, routine.adopt(save))

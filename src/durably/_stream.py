@@ -20,56 +20,90 @@ _EARLY = 8 << 20
 _BUFFER = 64 << 10
 
 
-class _Channel:
+class Channel:
     """The raw file's way to the table of calls. Write-out starts while the caller goes on.
 
     It is put into the raw file as instance attributes, which its buffer calls: a subclass of an io
     class would lose the C fast paths and make short writes twice as slow. It must not refer to the
-    writer, or each would be a cycle that only the garbage collector ends.
+    writer, or each would be a cycle that only the garbage collector ends; `detach` ends its own.
     """
 
-    __slots__ = ("_eager", "_fd", "_pending", "_routine")
+    __slots__ = ("_eager", "_failure", "_fd", "_path", "_pending", "_raw", "_routine")
 
-    def __init__(self, routine: Routine, fd: int, eager: bool) -> None:
+    def __init__(self, routine: Routine, save: Save, raw: io.FileIO) -> None:
         self._routine = routine
-        self._fd = fd
-        self._eager = eager
+        self._fd = save.fd
+        self._path = save.path
+        self._eager = save.options.durability is not NONE
+        self._raw = raw
         self._pending = 0
+        self._failure: tuple[int | None, str | None] | None = None
+        raw.write = self.write  # type: ignore[method-assign]
+        raw.truncate = self.truncate  # type: ignore[method-assign]
+
+    def detach(self) -> None:
+        """Close the raw file, which drops what is buffered above it, and let go of it."""
+        self._raw.close()
+        self._raw.__dict__.pop("write", None)
+        self._raw.__dict__.pop("truncate", None)
+
+    def check(self) -> None:
+        """Raise OSError if a write failed: a caller that went on all the same has lost that part."""
+        if self._failure is not None:
+            number, text = self._failure
+            raise OSError(number, f"an earlier write failed ({text}), and its error was dropped")
 
     def write(self, data: Buffer) -> int:
-        count: int = self._routine.calls.write(self._fd, data)
-        self._pending += count
-        if self._pending >= _EARLY and self._eager:
-            self._pending = 0
-            self._routine.start_flush(self._fd)
+        self._check_open()
+        try:
+            count: int = self._routine.calls.write(self._fd, data)
+            self._pending += count
+            if self._pending >= _EARLY and self._eager:
+                self._pending = 0
+                self._routine.start_flush(self._fd)
+        except OSError as error:
+            self._fail(error)
+            raise
         return count
 
     def truncate(self, size: int | None = None) -> int:
+        self._check_open()
         calls = self._routine.calls
-        if size is None:
-            size = calls.lseek(self._fd, 0, os.SEEK_CUR)
-        calls.ftruncate(self._fd, size)
+        try:
+            if size is None:
+                size = calls.lseek(self._fd, 0, os.SEEK_CUR)
+            calls.ftruncate(self._fd, size)
+        except OSError as error:
+            self._fail(error)
+            raise
         return size
 
+    def _check_open(self) -> None:
+        # The descriptor outlives the file object.
+        if self._raw.closed:
+            raise ValueError("I/O operation on closed file")
 
-def opened(routine: Routine, save: Save, mode: Mode) -> tuple[io.FileIO, Any]:
-    """The raw file and the file for the caller. Closing either leaves the descriptor open."""
+    def _fail(self, error: OSError) -> None:
+        error.filename = self._path
+        self._failure = error.errno, error.strerror
+
+
+def opened(routine: Routine, save: Save, mode: Mode) -> tuple[Channel, Any]:
+    """The file for the caller, and the channel under it. Closing the file leaves the descriptor open."""
     raw = io.FileIO(save.fd, _raw_mode(mode), closefd=False)
     raw.name = save.path  # type: ignore[misc] # read-only in the stubs, settable in truth
-    channel = _Channel(routine, save.fd, save.options.durability is not NONE)
+    channel = Channel(routine, save, raw)
     if mode.buffering == 0:
-        return raw, raw
-    raw.write = channel.write  # type: ignore[method-assign]
-    raw.truncate = channel.truncate  # type: ignore[method-assign]
+        return channel, raw
     size = mode.buffering if mode.buffering > 1 else _BUFFER
     buffer = io.BufferedRandom(raw, size) if mode.reads else io.BufferedWriter(raw, size)
     if not mode.text:
-        return raw, buffer
+        return channel, buffer
     text = io.TextIOWrapper(
         buffer, mode.encoding, mode.errors, mode.newline, line_buffering=mode.buffering == 1
     )
     text.mode = mode.mode  # type: ignore[misc] # as the builtin open does
-    return raw, text
+    return channel, text
 
 
 def _raw_mode(mode: Mode) -> str:

@@ -11,7 +11,7 @@ from durably._modes import parsed, with_action
 from durably._options import resolve
 from durably._paths import local
 from durably._save import Save
-from durably._saving import abandon, finish, stage
+from durably._saving import abandon, discard, finish, stage
 from durably._stream import opened
 
 TYPE_CHECKING = False
@@ -65,7 +65,16 @@ class AtomicWriter(_Life["F"]):
     The arguments and errors are those of `durably.open`.
     """
 
-    __slots__ = ("_entered", "_file", "_generation", "_raw", "_routine", "_save", "_state", "receipt")
+    __slots__ = (
+        "_channel",
+        "_entered",
+        "_file",
+        "_generation",
+        "_routine",
+        "_save",
+        "_state",
+        "receipt",
+    )
 
     receipt: Receipt | None
     """What was done; None before the commit."""
@@ -138,7 +147,7 @@ class AtomicWriter(_Life["F"]):
         self._state = _DISCARDED
         self.receipt = None
         self._entered = False
-        self._raw = self._file = None
+        self._channel = self._file = None
         how = parsed(mode, buffering, encoding, errors, newline)
         target = local(path)
         self._save = save = Save(target, resolve(with_action(options, how)), held=True)
@@ -147,10 +156,10 @@ class AtomicWriter(_Life["F"]):
         try:
             self._stage(how)
         except BaseException as error:
-            self._abandon(error)
+            abandon(self._routine, save, error)
             raise
         self._state = _OPEN
-        _forks.watch(self._raw, self._routine, save)
+        _forks.watch(self._channel, self._routine, save)
 
     def _stage(self, how: Mode) -> None:
         save, routine = self._save, self._routine
@@ -164,7 +173,7 @@ class AtomicWriter(_Life["F"]):
             routine.append_only(save)
         elif how.action == "r":
             routine.calls.lseek(save.fd, 0, os.SEEK_SET)
-        self._raw, self._file = opened(routine, save, how)
+        self._channel, self._file = opened(routine, save, how)
 
     @property
     def file(self) -> F:
@@ -208,7 +217,7 @@ class AtomicWriter(_Life["F"]):
         if self._state is _COMMITTED:
             return self._receipt()
         if self._state is _DISCARDED:
-            raise ValueError(f"the save of {self._save.path!r} was discarded")
+            raise ValueError(f"the save of {self._save.path!r} is over: discarded, or ended by an error")
         if self._generation != _forks.generation:
             self._state = _DISCARDED
             raise RuntimeError(
@@ -217,12 +226,14 @@ class AtomicWriter(_Life["F"]):
             )
         try:
             self._file.close()  # type: ignore[union-attr] # open
+            self._channel.check()  # type: ignore[union-attr] # open
             self._save.steps.append("write")
             size = self._routine.calls.fstat(self._save.fd).st_size
             self.receipt = finish(self._routine, self._save, size)
         except BaseException as error:
             self.receipt = getattr(error, "receipt", None)
-            self._abandon(error)
+            self._decide(_DISCARDED if self.receipt is None else _COMMITTED)
+            abandon(self._routine, self._save, error)
             raise
         self._decide(_COMMITTED)
         return self.receipt
@@ -243,20 +254,15 @@ class AtomicWriter(_Life["F"]):
     def _give_up(self, error: BaseException) -> None:
         if self._state is not _OPEN:
             return
+        self._decide(_DISCARDED)
         if self._generation == _forks.generation:
-            self._abandon(error)
-        self._state = _DISCARDED
-
-    def _abandon(self, error: BaseException) -> None:
-        # The raw file first: that drops what is buffered, where a close of the file would flush it
-        # into a descriptor that is dead, or by then somebody else's.
-        if self._raw is not None:
-            self._raw.close()
-        self._decide(_COMMITTED if self.receipt is not None else _DISCARDED)
-        abandon(self._routine, self._save, error)
+            discard(self._routine, self._save, error)
 
     def _decide(self, state: str) -> None:
         self._state = state
+        # Not by closing the file: that would flush what is buffered into a descriptor that is dead,
+        # or by then somebody else's.
+        self._channel.detach()  # type: ignore[union-attr] # it was open
         _forks.forget(self._save)
 
     def _receipt(self) -> Receipt:

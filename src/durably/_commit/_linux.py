@@ -34,6 +34,10 @@ _NO_XATTR = {
     errno.EOPNOTSUPP,
     errno.EPERM,
 }
+# Attributes that may be there and cannot be seen: a sandbox, or no /proc for a file that may not be read.
+_UNSEEN_XATTR = {errno.EACCES, errno.EPERM, errno.ENOENT}
+# The group bits of a mode were the ACL's mask, and mean something else without it.
+_ACL_LOST = {"acl", "xattrs"}
 # The source and the target cannot share extents.
 _NO_CLONE = {
     errno.EINVAL,
@@ -89,7 +93,14 @@ class Linux(Posix):
 
     def _read_attributes(self, save: Save, file: int | str) -> None:
         """Read what is carried over: the ACL and the user's own attributes."""
-        names = self._attribute_names(file)
+        try:
+            names = self.calls.listxattr(file)
+        except OSError as error:
+            if error.errno in _UNSEEN_XATTR:
+                _metadata.lose(save, "xattrs", error)
+            elif error.errno not in _NO_XATTR:
+                raise
+            return
         if names:
             save.old_attributes = {
                 name: self._attribute(file, name)
@@ -97,11 +108,11 @@ class Linux(Posix):
                 if name == _ACL or name.startswith("user.")
             }
 
-    def _attribute_names(self, file: int | str) -> list[str]:
+    def _attribute_names(self, file: int) -> list[str]:
         try:
             names: list[str] = self.calls.listxattr(file)
         except OSError as error:
-            if error.errno not in _NO_XATTR and error.errno != errno.ENOENT:
+            if error.errno not in _NO_XATTR:
                 raise
             return []
         return names
@@ -163,7 +174,7 @@ class Linux(Posix):
         if names and _ACL in names:
             self.calls.removexattr(save.fd, _ACL)  # inherited from the directory, not the old file's
         if mode is None:
-            mode = _metadata.carried_mode(save.old, group_kept and "acl" not in save.lost)  # type: ignore[arg-type] # carries
+            mode = _metadata.carried_mode(save.old, group_kept and _ACL_LOST.isdisjoint(save.lost))  # type: ignore[arg-type] # carries
         if mode != new.st_mode & 0o7777:
             self.calls.fchmod(save.fd, mode)
 

@@ -9,7 +9,7 @@ import sys
 
 from durably import _names
 from durably._commit import _metadata, _trials
-from durably._commit._flags import READ
+from durably._commit._flags import PRIVATE, READ
 from durably._commit._posix import Posix
 from durably._native import darwin as mac
 from durably._options import CONSISTENT, NONE
@@ -97,7 +97,7 @@ class MacOS(Posix):
         # A clone belongs to its maker and to the directory's group, whatever the old file's are.
         group = self.calls.fstat(save.directory).st_gid
         owned = _is_ours(old) and old.st_gid == group == new.st_gid
-        writable = old.st_mode & 0o600 == 0o600
+        writable = old.st_mode & PRIVATE == PRIVATE
         return owned and writable and not looser
 
     def _clone(self, save: Save, source: int) -> bool:

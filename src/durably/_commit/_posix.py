@@ -60,8 +60,9 @@ class Posix(Routine):
     # The temporary.
 
     def create(self, save: Save) -> None:
-        dressed = save.carries or save.options.permissions is not None
-        mode = PRIVATE if dressed else PLAIN
+        # A spare copy stays private: the target keeps its own metadata.
+        dressed = not save.spare and (save.carries or save.options.permissions is not None)
+        mode = PRIVATE if dressed or save.spare else PLAIN
         while save.fd == CLOSED:
             save.temporary = _names.fresh(save.kind)
             try:
@@ -85,8 +86,8 @@ class Posix(Routine):
         self._lock(save.fd)
         if save.temporary is None or self.calls.fstat(save.fd).st_nlink:
             return True
-        self.calls.close(save.fd)
-        save.fd = CLOSED
+        fd, save.fd = save.fd, CLOSED
+        self.calls.close(fd)
         save.steps.pop()
         return False
 
@@ -99,9 +100,9 @@ class Posix(Routine):
 
     def _rehearse(self, save: Save) -> None:
         """Find out before the caller writes whether a rename without replacement works here."""
-        name = _names.fresh(save.kind)
-        self._move_exclusively(save, save.staging, name)
-        save.temporary = name
+        save.second = _names.fresh(save.kind)
+        self._move_exclusively(save, save.staging, save.second)
+        save.temporary, save.second = save.second, None
 
     def create_private(self, save: Save) -> str:
         _private.create(self.calls, save)
@@ -126,11 +127,7 @@ class Posix(Routine):
         spare = next((path for path in _SPARE if os.access(path, os.W_OK | os.X_OK)), _SPARE[-1])
         save.staging = self.calls.open(spare, DIRECTORY)
         save.spare = True
-        save.temporary = _names.fresh(save.kind)
-        save.fd = self.calls.open(save.temporary, CREATE, PRIVATE, dir_fd=save.staging)
-        save.steps.append("create elsewhere")
-        if save.held:
-            self._hold(save)
+        self.create(save)
 
     def _dress(self, save: Save) -> None:
         """Give the temporary its final owner and mode; until here nobody else could open it."""
@@ -196,9 +193,14 @@ class Posix(Routine):
         except OSError as error:
             if not self._took_place(save, error):
                 raise
+            self._drop_name(save)
         save.published = True
         save.temporary = None
         save.steps.append("rename")
+        if save.fd != CLOSED:
+            # With the lock: a reader's own flock(2) of the new file must not wait for the directory.
+            fd, save.fd = save.fd, CLOSED
+            self._close(save, fd)
 
     def _close_before_rename(self, save: Save) -> None:
         """Have the errors that only close(2) reports, on network mounts, before the file is published."""
@@ -242,23 +244,31 @@ class Posix(Routine):
                 raise
             message = f"cannot create a file without replacing one here ({error.strerror})"
             raise UnsupportedError(errno.ENOTSUP, message, save.path) from error
+        self.calls.unlink(temporary, dir_fd=save.staging)
+
+    def _drop_name(self, save: Save) -> None:
+        """Remove the temporary's name where a link has published the file, but the name could not be removed."""
+        if save.private is not None:
+            return  # it goes with the directory
         try:
-            self.calls.unlink(temporary, dir_fd=save.staging)
+            self._unlink(save, save.temporary)
         except OSError as error:
-            save.skipped["unlink"] = f"{self.location(save, temporary)} is left over: {error.strerror}"
+            left = self.location(save, save.temporary or "")
+            save.skipped["unlink"] = f"{left} is left over: {error.strerror}"
 
     def settle(self, save: Save) -> None:
+        directories = [parent for parent, _ in save.made]
         if "fsync directory" not in save.skipped:
+            directories.append(save.directory)
+        for directory in directories:
             try:
-                self._flush_directory(save, save.directory)
+                self._flush_directory(save, directory)
             except OSError as error:
                 if error.errno not in _NO_DIRECTORY_FLUSH:
                     raise
                 save.leave_out("fsync directory", f"not supported here: {error.strerror}", CONSISTENT)
-            else:
-                save.steps.append("fsync directory")
-        for parent, _ in save.made:
-            self._flush_directory(save, parent)
+        if "fsync directory" not in save.skipped:
+            save.steps.append("fsync directory")
 
     def _flush_directory(self, save: Save, directory: int) -> None:
         self.calls.fsync(directory)
@@ -285,15 +295,22 @@ class Posix(Routine):
                 self._unmake(save)
 
     def _remove_staged(self, save: Save) -> None:
-        if save.temporary is not None:
-            try:
-                self.calls.unlink(save.temporary, dir_fd=save.staging)
-            except FileNotFoundError:
-                pass
+        try:
+            self._unlink(save, save.second)
+            save.second = None
+        finally:
+            self._unlink(save, save.temporary)
             save.temporary = None
         if save.private is not None:
             self.remove_entry(save.directory, save.private)
             save.private = None
+
+    def _unlink(self, save: Save, name: str | None) -> None:
+        if name is not None:
+            try:
+                self.calls.unlink(name, dir_fd=save.staging)
+            except FileNotFoundError:
+                pass
 
     def _unmake(self, save: Save) -> None:
         for parent, name in reversed(save.made):

@@ -10,10 +10,8 @@ from durably._errors import UnsupportedError
 _MAX_PATH = 260
 _TEMPORARY = 80  # characters of the longest temporary's name, with a separator
 _PREFIX = "\\\\?\\"
-_DEVICES = frozenset(
-    ("con", "prn", "aux", "nul", "conin$", "conout$")
-    + tuple(port + number for port in ("com", "lpt") for number in "0123456789\u00b9\u00b2\u00b3")
-)
+_PORTS = (port + number for port in ("com", "lpt") for number in "0123456789\u00b9\u00b2\u00b3")
+_DEVICES = frozenset(("con", "prn", "aux", "nul", "conin$", "conout$", *_PORTS))
 _FORBIDDEN = frozenset('<>"|?*' + "".join(map(chr, range(1, 32))))
 
 

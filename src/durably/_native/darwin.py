@@ -20,7 +20,7 @@ if sys.platform == "win32":
         raise NotImplementedError("fcntl does not exist on this system")
 
 else:
-    from fcntl import fcntl as fcntl
+    from fcntl import fcntl as fcntl  # noqa: PLC0414 # for others to use
 
 F_GETPATH = 50
 F_FULLFSYNC = 51
@@ -105,6 +105,8 @@ def fstatfs(fd: int) -> tuple[str, int]:
 
 def boot_session() -> str:
     """The identity of this boot, a UUID. Raises OSError where there is none."""
+    if sys.platform == "win32":
+        raise OSError(errno.ENOSYS, "Windows has no sysctlbyname")
     import ctypes
 
     buffer = ctypes.create_string_buffer(_UUID_SIZE)

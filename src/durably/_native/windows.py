@@ -197,10 +197,11 @@ def rename_by_handle(handle: int, path: str, flags: int) -> None:
             ("Flags", ctypes.c_uint32),
             ("RootDirectory", ctypes.c_void_p),
             ("FileNameLength", ctypes.c_uint32),
-            ("FileName", ctypes.c_char * (len(name) + 2)),
+            # Not of c_char: that would end at the first zero byte.
+            ("FileName", ctypes.c_ubyte * (len(name) + 2)),
         )
 
-    information = FileRenameInfo(flags, None, len(name), name)
+    information = FileRenameInfo(flags, None, len(name), tuple(name))
     size = ctypes.sizeof(information)
     if not function(handle, _FILE_RENAME_INFO_EX, ctypes.byref(information), size):
         raise _failure(path)
@@ -260,7 +261,7 @@ def list_streams(path: str) -> list[str]:
         if getattr(failure, "winerror", None) == ERROR_HANDLE_EOF:
             return []
         raise failure
-    names = []
+    names: list[str] = []
     try:
         names.append(_stream_name(data.raw))
         while _function("FindNextStreamW")(handle, data):
