@@ -262,6 +262,12 @@ def test_an_old_file_that_cannot_be_opened(target: Path, fake: FakeMacOS, number
     assert listed(target.parent) == ["target"]
 
 
+def test_explicit_permissions_of_a_new_file(tmp_path: Path, table: testing.RecordingSyscalls) -> None:
+    durably.write_bytes(tmp_path / "new", b"data", permissions=0o604)
+    assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o604
+    assert "fcopyfile" not in table.names
+
+
 # Clones.
 
 

@@ -88,9 +88,9 @@ def test_a_number_that_equals_a_checked_flag_is_not_taken_for_it(tmp_path: Path)
 
 @pytest.mark.parametrize("level", Durability)
 def test_a_level_may_be_given_by_its_name(tmp_path: Path, level: Durability) -> None:
-    by_name = durably.write_bytes(tmp_path / "file", NEW, durability=str(level))  # type: ignore[arg-type]
-    by_value = durably.write_bytes(tmp_path / "file", NEW, durability=level)
-    assert by_name == by_value
+    by_name = durably.write_bytes(tmp_path / "one", NEW, durability=str(level))  # type: ignore[arg-type]
+    by_value = durably.write_bytes(tmp_path / "two", NEW, durability=level)
+    assert by_name[1:] == by_value[1:]
     assert type(by_name.durability) is Durability
 
 

@@ -758,6 +758,77 @@ def test_a_removal_does_not_follow_a_link_to_a_directory(
     assert (tmp_path / "kept" / "file").read_bytes() == b"kept"
 
 
+@pytest.mark.parametrize("private", [False, True])
+def test_a_name_that_is_taken_is_left_alone(
+    target: Path, fake: FakeWindows, monkeypatch: pytest.MonkeyPatch, private: bool
+) -> None:
+    fresh = _names.fresh
+    taken = fresh("d" if private else "h")
+    (target.parent / taken).mkdir()
+    names = iter(["model", taken] if private else [taken])
+    monkeypatch.setattr(_names, "fresh", lambda kind: next(names, None) or fresh(kind))
+    if private:
+        with durably.staged_path(target) as path:
+            path.write_bytes(b"new")
+    else:
+        durably.write_bytes(target, b"new")
+    assert target.read_bytes() == b"new"
+    assert listed(target.parent) == sorted([taken, "target"])
+
+
+def test_a_lock_that_cannot_be_closed_is_noted(target: Path, fake: FakeWindows) -> None:
+    close = fake.close_handle
+
+    def closed_badly(handle: int) -> None:
+        directory = os.path.isdir(f"/proc/self/fd/{handle}")
+        close(handle)
+        if directory:
+            raise windows_error(NO_SPACE)
+
+    fake.close_handle = closed_badly
+    with testing.use(fake, "win32"):
+        saving = durably.staged_path(target)
+        with saving as path:
+            path.write_bytes(b"new")
+    assert saving.receipt is not None
+    assert "112" in saving.receipt.skipped["close"]
+    assert listed(target.parent) == ["target"]
+
+
+def test_write_out_is_not_started_early(target: Path, table: testing.RecordingSyscalls) -> None:
+    durably.write_bytes(target, bytes(17 << 20))
+    assert target.stat().st_size == 17 << 20
+    assert table.names.count("fsync") == 1
+
+
+def test_a_directory_that_others_use_by_now_stays(tmp_path: Path, fake: FakeWindows, table: Any) -> None:
+    with (
+        pytest.raises(ZeroDivisionError),
+        durably.open(tmp_path / "a" / "b" / "c", "wb", make_parents=True),
+    ):
+        (tmp_path / "a" / "theirs").write_bytes(b"")
+        raise ZeroDivisionError
+    assert listed(tmp_path / "a") == ["theirs"]
+
+
+def test_a_directory_that_could_not_be_made(tmp_path: Path, fake: FakeWindows) -> None:
+    mkdir = fake.mkdir
+
+    def refused(path: str, mode: int) -> None:
+        if os.path.basename(path) == "b":
+            raise windows_error(win.ERROR_ACCESS_DENIED, path)
+        mkdir(path, mode)
+
+    fake.mkdir = refused
+    with testing.use(fake, "win32"), pytest.raises(PermissionError):
+        durably.write_bytes(tmp_path / "a" / "b" / "c", b"data", make_parents=True)
+    assert listed(tmp_path) == []
+
+
+def test_what_is_in_a_directory_is_looked_up(target: Path) -> None:
+    assert _commit.routine().lookup(str(target.parent), "target").st_size == 3
+
+
 # Liveness.
 
 

@@ -20,8 +20,8 @@ class _SaveError(OSError):
 
     @property
     def path(self) -> str:
-        """The target as the caller named it."""
-        return str(self.filename)
+        """The target as the caller named it; "" where no target is to blame."""
+        return "" if self.filename is None else str(self.filename)
 
 
 class UnsupportedError(_SaveError):

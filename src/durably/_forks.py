@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from durably._save import Save
     from durably._stream import Channel
 
-generation = 0
+generation: int = 0
 """How many forks lie between this process and the one that imported durably."""
 
 _live: dict[int, tuple[Channel | None, Routine, Save]] = {}
@@ -36,5 +36,6 @@ def _in_child() -> None:
     _live.clear()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_in_child)
+_register = getattr(os, "register_at_fork", None)  # Windows has no fork
+if _register is not None:
+    _register(after_in_child=_in_child)

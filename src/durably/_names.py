@@ -126,5 +126,6 @@ def _is_hex(text: str) -> bool:
     return bool(text) and not text.strip("0123456789abcdef")
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=forget)
+_register = getattr(os, "register_at_fork", None)  # Windows has no fork
+if _register is not None:
+    _register(after_in_child=forget)

@@ -62,7 +62,7 @@ def write_text(
     ValueError for another ``newline``, and UnicodeEncodeError or LookupError for the encoding,
     before the disk is touched.
     """
-    if not isinstance(text, str):
+    if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance] # callers may be untyped
         raise TypeError(f"text must be a str, not {type(text).__name__}")
     if newline not in _NEWLINES:
         raise ValueError(f"newline must be None, '', '\\n', '\\r' or '\\r\\n', not {newline!r}")

@@ -119,10 +119,10 @@ def _mode(value: object) -> int | None:
     return value
 
 
-class _Record:
+class Record:
     """Equality and a readable form for light result classes."""
 
-    __slots__ = ()
+    __slots__: tuple[str, ...] = ()
 
     def _values(self) -> Iterator[object]:
         return (getattr(self, name) for name in self.__slots__)
@@ -134,7 +134,7 @@ class _Record:
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self):
             return NotImplemented
-        return tuple(self._values()) == tuple(other._values())  # type: ignore[attr-defined] # same type
+        return tuple(self._values()) == tuple(other._values())
 
     __hash__ = None  # type: ignore[assignment] # holds a dict
 
@@ -190,7 +190,7 @@ class Promise(str):
         return str(self), self.reason
 
 
-class Guarantees(_Record):
+class Guarantees(Record):
     """What `durably.probe` found out about a place.
 
     ``path``: the path that was asked about, as text.

@@ -22,7 +22,7 @@ def local(path: StrPath) -> str:
     of two or more letters and ``://``, or an object of fsspec or universal_pathlib that names a
     remote file.
     """
-    if path.__class__ is not str:
+    if type(path) is not str:
         return _converted(path)
     if "://" in path and _is_url(path):
         raise _remote(path)

@@ -20,7 +20,6 @@ _NO_RENAME = {errno.EBUSY, errno.EXDEV, errno.EPERM, errno.EACCES}
 _NO_ROOM = {errno.EPERM, errno.EACCES, errno.EROFS}
 _CHUNK = 1 << 20
 
-new_receipt = tuple.__new__  # a receipt without the detour through namedtuple's own constructor
 
 
 def stage(routine: Routine, save: Save) -> None:
@@ -72,9 +71,7 @@ def conclude(routine: Routine, save: Save, size: int) -> Receipt:
     routine.release(save)
     replaced = save.old is not None
     steps = tuple(save.steps)
-    receipt = new_receipt(
-        Receipt, (save.path, size, replaced, save.in_place, kept, steps, save.skipped, save.lost)
-    )
+    receipt = Receipt(save.path, size, replaced, save.in_place, kept, steps, save.skipped, save.lost)
     if failure is not None:
         raise _not_durable(save, failure, receipt)
     return receipt

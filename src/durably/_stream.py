@@ -9,8 +9,9 @@ from durably._options import NONE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Buffer
     from typing import Any
+
+    from typing_extensions import Buffer
 
     from durably._commit._routine import Routine
     from durably._modes import Mode
@@ -44,8 +45,8 @@ class Channel:
     def detach(self) -> None:
         """Close the raw file, which drops what is buffered above it, and let go of it."""
         self._raw.close()
-        self._raw.__dict__.pop("write", None)
-        self._raw.__dict__.pop("truncate", None)
+        vars(self._raw).pop("write", None)
+        vars(self._raw).pop("truncate", None)
 
     def check(self) -> None:
         """Raise OSError if a write failed: a caller that went on all the same has lost that part."""
@@ -91,7 +92,7 @@ class Channel:
 def opened(routine: Routine, save: Save, mode: Mode) -> tuple[Channel, Any]:
     """The file for the caller, and the channel under it. Closing the file leaves the descriptor open."""
     raw = io.FileIO(save.fd, _raw_mode(mode), closefd=False)
-    raw.name = save.path  # type: ignore[misc] # read-only in the stubs, settable in truth
+    raw.name = save.path  # the stubs call it read-only
     channel = Channel(routine, save, raw)
     if mode.buffering == 0:
         return channel, raw

@@ -7,7 +7,7 @@ import stat
 import time
 
 from durably import _commit, _names
-from durably._options import _Record
+from durably._options import Record
 from durably._paths import local
 
 TYPE_CHECKING = False
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _LOCAL = {"ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "tmpfs", "ramfs", "overlay", "vfat", "exfat"}
 
 
-class Swept(_Record):
+class Swept(Record):
     """One leftover that `sweep` looked at.
 
     ``path``: where it lies, or lay.
@@ -79,8 +79,9 @@ class _Place:
 
 
 def _swept(place: _Place, older_than: float, dry_run: bool) -> list[Swept]:
-    found = []
-    for name in sorted(place.routine.calls.listdir(place.directory)):
+    found: list[Swept] = []
+    names: list[str] = place.routine.calls.listdir(place.directory)
+    for name in sorted(names):
         made = _names.parse(name)
         if made is not None:
             removed, reason = _treat(place, name, made, older_than, dry_run)

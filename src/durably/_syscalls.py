@@ -29,7 +29,7 @@ def _missing(name: str) -> Callable[..., NoReturn]:
 class Syscalls:
     """The table. A member that the running system lacks raises NotImplementedError when called."""
 
-    def __init__(self) -> None:
+    def __init__(self) -> None:  # noqa: PLR0915 # it is one table
         # Every system.
         self.open = os.open
         self.close = os.close
@@ -44,13 +44,14 @@ class Syscalls:
         self.unlink = os.unlink
         self.mkdir = os.mkdir
         self.rmdir = os.rmdir
-        self.listdir = os.listdir
+        self.listdir: Callable[[Any], list[str]] = os.listdir
         self.readlink = os.readlink
         self.replace = os.replace
         self.link = os.link
         self.sleep = time.sleep
         self.clock = time.monotonic
         # POSIX.
+        self.geteuid = self._system("geteuid")
         self.fchmod = self._system("fchmod")
         self.fchown = self._system("fchown")
         self.flock = _flock()

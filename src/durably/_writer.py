@@ -18,13 +18,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import io
     from types import TracebackType
-    from typing import IO, Any, Generic, Literal, NoReturn, Self, TypeVar, Unpack, overload
+    from typing import IO, Any, Generic, Literal, NoReturn, TypeVar, Unpack, overload
 
     from durably._modes import Mode
     from durably._options import Receipt, SaveOptions
     from durably._paths import StrPath
+    from durably._stream import Channel
 
-    F = TypeVar("F", bound=IO[Any], covariant=True)
+    F_co = TypeVar("F_co", bound=IO[Any], covariant=True)
 
     TextMode = Literal[
         "w", "x", "a", "wt", "xt", "at", "tw", "tx", "ta",
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
         "w+b", "x+b", "a+b", "r+b", "wb+", "xb+", "ab+", "rb+", "bw+", "bx+", "ba+", "br+",
     ]  # fmt: skip
 
-    class _Life(Generic[F]):
+    class _Life(Generic[F_co]):
         """The writer of one kind of file."""
 else:
     # typing is not imported at run time: it would take as long as everything else together.
@@ -50,7 +51,7 @@ else:
 _OPEN, _COMMITTED, _DISCARDED = "open", "committed", "discarded"
 
 
-class AtomicWriter(_Life["F"]):
+class AtomicWriter(_Life["F_co"]):
     """The life of one save: not a file, but what decides about one.
 
     ``with`` yields `file`, which is exactly what the builtin ``open`` gives for that mode. Leaving
@@ -78,6 +79,8 @@ class AtomicWriter(_Life["F"]):
 
     receipt: Receipt | None
     """What was done; None before the commit."""
+    _channel: Channel
+    _file: Any
 
     if TYPE_CHECKING:
 
@@ -108,7 +111,7 @@ class AtomicWriter(_Life["F"]):
             path: StrPath,
             mode: WriteMode,
             *,
-            buffering: int = -1,
+            buffering: Literal[-1, 1] = -1,
             **options: Unpack[SaveOptions],
         ) -> None: ...
         @overload
@@ -117,7 +120,7 @@ class AtomicWriter(_Life["F"]):
             path: StrPath,
             mode: UpdateMode,
             *,
-            buffering: int = -1,
+            buffering: Literal[-1, 1] = -1,
             **options: Unpack[SaveOptions],
         ) -> None: ...
         @overload
@@ -147,7 +150,6 @@ class AtomicWriter(_Life["F"]):
         self._state = _DISCARDED
         self.receipt = None
         self._entered = False
-        self._channel = self._file = None
         how = parsed(mode, buffering, encoding, errors, newline)
         target = local(path)
         self._save = save = Save(target, resolve(with_action(options, how)), held=True)
@@ -176,12 +178,12 @@ class AtomicWriter(_Life["F"]):
         self._channel, self._file = opened(routine, save, how)
 
     @property
-    def file(self) -> F:
+    def file(self) -> F_co:
         """The file to write to. Its ``name`` is the target."""
-        file: F = self._file
+        file: F_co = self._file
         return file
 
-    def __enter__(self) -> F:
+    def __enter__(self) -> F_co:
         if self._entered or self._state is not _OPEN:
             raise ValueError("an AtomicWriter is entered once, before it is decided")
         self._entered = True
@@ -225,8 +227,8 @@ class AtomicWriter(_Life["F"]):
                 "nothing was changed, and the parent can still commit"
             )
         try:
-            self._file.close()  # type: ignore[union-attr] # open
-            self._channel.check()  # type: ignore[union-attr] # open
+            self._file.close()
+            self._channel.check()
             self._save.steps.append("write")
             size = self._routine.calls.fstat(self._save.fd).st_size
             self.receipt = finish(self._routine, self._save, size)
@@ -262,7 +264,7 @@ class AtomicWriter(_Life["F"]):
         self._state = state
         # Not by closing the file: that would flush what is buffered into a descriptor that is dead,
         # or by then somebody else's.
-        self._channel.detach()  # type: ignore[union-attr] # it was open
+        self._channel.detach()
         _forks.forget(self._save)
 
     def _receipt(self) -> Receipt:
@@ -315,11 +317,11 @@ if TYPE_CHECKING:
     ) -> AtomicWriter[io.FileIO]: ...
     @overload
     def open(  # noqa: A001
-        path: StrPath, mode: WriteMode, *, buffering: int = -1, **options: Unpack[SaveOptions]
+        path: StrPath, mode: WriteMode, *, buffering: Literal[-1, 1] = -1, **options: Unpack[SaveOptions]
     ) -> AtomicWriter[io.BufferedWriter]: ...
     @overload
     def open(  # noqa: A001
-        path: StrPath, mode: UpdateMode, *, buffering: int = -1, **options: Unpack[SaveOptions]
+        path: StrPath, mode: UpdateMode, *, buffering: Literal[-1, 1] = -1, **options: Unpack[SaveOptions]
     ) -> AtomicWriter[io.BufferedRandom]: ...
     @overload
     def open(  # noqa: A001
@@ -376,4 +378,6 @@ def open(  # noqa: A001 # as gzip.open
     or device, a URL, create-only on a file system that has no way to do it. In all these cases the
     target was not changed. For the end of the block, see `AtomicWriter.commit`.
     """
-    return AtomicWriter(path, mode, encoding=encoding, errors=errors, newline=newline, buffering=buffering, **options)
+    return AtomicWriter(
+        path, mode, encoding=encoding, errors=errors, newline=newline, buffering=buffering, **options
+    )

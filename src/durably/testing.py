@@ -30,7 +30,7 @@ from durably import _commit
 from durably._syscalls import Syscalls
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
 __all__ = ["ERRORS", "Call", "FailingSyscalls", "RecordingSyscalls", "Syscalls", "every_failure", "use"]
 
@@ -150,12 +150,12 @@ class FailingSyscalls(RecordingSyscalls):
 
 
 @contextmanager
-def use(calls: Syscalls, system: str = sys.platform) -> Iterator[None]:
+def use(calls: Syscalls, system: str = sys.platform) -> Generator[None]:
     """Save through this table for the length of the block, in the whole process.
 
     ``system``: the ``sys.platform`` whose routine is used; by default the running one.
     """
-    before = _commit._active  # noqa: SLF001 # the seam that this module is for
+    before = _commit.active()
     _commit.use(_commit.choose(system)(calls))
     try:
         yield

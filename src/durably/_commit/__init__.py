@@ -22,6 +22,11 @@ def routine() -> Routine:
     return _active or use(choose(sys.platform)(Syscalls()))
 
 
+def active() -> Routine | None:
+    """The routine in use; None before the first save."""
+    return _active
+
+
 def use(new: Routine | None) -> Routine:
     """Put a routine in place for the whole process, as `durably.testing` does; None: choose anew."""
     global _active
@@ -31,15 +36,16 @@ def use(new: Routine | None) -> Routine:
 
 def choose(platform: str) -> type[Routine]:
     """The routine for a ``sys.platform``."""
+    chosen: type[Routine]
     if platform in ("linux", "android"):
-        from durably._commit._linux import Linux as Chosen
+        from durably._commit._linux import Linux as chosen
     elif platform == "darwin":
-        from durably._commit._macos import MacOS as Chosen
+        from durably._commit._macos import MacOS as chosen
     elif platform == "win32":
-        from durably._commit._windows import Windows as Chosen
+        from durably._commit._windows import Windows as chosen
     elif platform.startswith(_BSD_AND_KIN):
-        from durably._commit._posix import Posix as Chosen
+        from durably._commit._posix import Posix as chosen
     else:
         message = f"durably has no commit routine for {platform!r}; nothing was written"
         raise UnsupportedError(errno.ENOTSUP, message)
-    return Chosen
+    return chosen

@@ -92,7 +92,7 @@ def _check_protected(calls: Syscalls, save: Save, link: os.stat_result) -> None:
     # The rule of proc(5), protected_symlinks, which the kernel applies only when it follows.
     directory = calls.fstat(save.directory)
     shared = stat.S_ISVTX | stat.S_IWOTH
-    if directory.st_mode & shared == shared and link.st_uid not in (os.geteuid(), directory.st_uid):
+    if directory.st_mode & shared == shared and link.st_uid not in (calls.geteuid(), directory.st_uid):
         message = "is another user's symbolic link in a shared directory, and is not followed"
         raise PermissionError(errno.EACCES, message, save.path)
 

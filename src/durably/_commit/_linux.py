@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _ACL = "system.posix_acl_access"
 _DESCRIPTORS = "/proc/self/fd"
+_RELEASE = "/proc/sys/kernel/osrelease"
 
 # open(2): the file system has no O_TMPFILE; the kernel has none.
 _NO_TMPFILE = {errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT, errno.EINVAL}
@@ -273,7 +274,8 @@ class Linux(Posix):
 
 
 def _syncfs_reports() -> bool:
-    major, minor = os.uname().release.split(".")[:2]
+    with open(_RELEASE, encoding="ascii") as file:
+        major, minor = file.read().split(".")[:2]
     return (int(major), int("".join(filter(str.isdigit, minor)) or 0)) >= _SYNCFS_REPORTS
 
 

@@ -17,6 +17,8 @@ from durably._save import CLOSED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from durably._names import Maker
     from durably._save import Save
 
@@ -348,7 +350,7 @@ class Posix(Routine):
     def location(self, save: Save, name: str) -> str:
         return os.path.join(os.path.abspath(save.where), name)
 
-    def file_system(self, directory: object) -> FileSystem:
+    def file_system(self, directory: Any) -> FileSystem:
         return FileSystem("unknown")
 
     def open_directory(self, path: str) -> int:

@@ -125,7 +125,7 @@ class Routine(ABC):
         """Where ``name`` lies, for a message: an absolute path where the system can tell."""
 
     @abstractmethod
-    def file_system(self, directory: object) -> FileSystem:
+    def file_system(self, directory: Any) -> FileSystem:
         """The file system that an open directory lies on. Raises OSError if it cannot tell."""
 
     def supports(self, directory: Any) -> frozenset[str]:

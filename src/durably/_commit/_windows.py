@@ -268,9 +268,9 @@ class Windows(Routine):
         place = save.staging if name == save.temporary else save.where
         return os.path.join(place or save.where, name)
 
-    def file_system(self, directory: object) -> FileSystem:
+    def file_system(self, directory: str) -> FileSystem:
         try:
-            kind, _, drive = self.calls.volume_information(str(directory))
+            kind, _, drive = self.calls.volume_information(directory)
         except OSError:
             return FileSystem("unknown")
         return FileSystem(kind, (_DRIVES[drive],) if drive in _DRIVES else ())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ def syncfs(fd: int) -> None:
 
 def ficlone(target: int, source: int) -> None:
     """ioctl_ficlone(2): shares the source's extents with the empty target."""
+    assert sys.platform != "win32"  # for the type checkers: no Linux there
     import fcntl
 
     fcntl.ioctl(target, FICLONE, source)
@@ -89,8 +91,8 @@ def mount_id(fd: int) -> int:
 
     buffer = ctypes.create_string_buffer(_STATX_SIZE)
     _function("statx")(fd, b"", AT_EMPTY_PATH, STATX_MNT_ID, buffer)
-    if int.from_bytes(buffer[_STATX_MASK_AT : _STATX_MASK_AT + 4], "little") & STATX_MNT_ID:
-        return int.from_bytes(buffer[_STATX_MNT_ID_AT : _STATX_MNT_ID_AT + 8], "little")
+    if int.from_bytes(buffer.raw[_STATX_MASK_AT : _STATX_MASK_AT + 4], "little") & STATX_MNT_ID:
+        return int.from_bytes(buffer.raw[_STATX_MNT_ID_AT : _STATX_MNT_ID_AT + 8], "little")
     with open(f"/proc/self/fdinfo/{fd}", "rb") as file:
         fields = dict(line.split(b":", 1) for line in file if b":" in line)
     return int(fields[b"mnt_id"])

@@ -1,0 +1,580 @@
+"""The mode, owner, group, ACL and attributes of new and of replaced files, at the end and on the way."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import stat
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import durably
+from capabilities import NOBODY, needs_file_system, needs_posix, needs_root, needs_unprivileged_user
+from disk import (
+    ACCESS,
+    DEFAULT,
+    NEW,
+    OLD,
+    After,
+    Refusing,
+    Without,
+    acl,
+    as_nobody,
+    attribute,
+    entries,
+    mode,
+    names,
+    needs_acls,
+    umask,
+)
+from doors import NAMED, Door, name
+from durably.testing import RecordingSyscalls, use
+from mounts import mounted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+pytestmark = needs_posix
+
+DOORS = [NAMED[door] for door in ("write_bytes", "open wb", "open a", "staged_path", "staged_path by rename")]
+every_door = pytest.mark.parametrize("door", DOORS, ids=name)
+STRANGER, GROUP = 4321, 5432
+LIST = acl(("owner", 6), ("user", 4, STRANGER), ("group", 0), ("mask", 4), ("other", 0))
+INHERITED = acl(
+    ("owner", 7), ("user", 6, STRANGER), ("group", 5), ("named group", 7, GROUP), ("mask", 7), ("other", 4)
+)
+
+
+@pytest.fixture(params=["unnamed", "named"])
+def table(request: pytest.FixtureRequest) -> Iterator[RecordingSyscalls]:
+    """Streams with and without unnamed files."""
+    table = Without(*(() if request.param == "unnamed" else ("unnamed",)))
+    with use(table):
+        yield table
+
+
+def built_in(path: Path) -> os.stat_result:
+    """What the builtin ``open`` makes at this path."""
+    path.write_bytes(b"")
+    try:
+        return path.stat()
+    finally:
+        path.unlink()
+
+
+# New files.
+
+
+@every_door
+@pytest.mark.parametrize("mask", [0o000, 0o002, 0o022, 0o077, 0o777])
+@pytest.mark.usefixtures("table")
+def test_a_new_file_gets_the_mode_that_open_gives_it(tmp_path: Path, door: Door, mask: int) -> None:
+    target = tmp_path / "file"
+    with umask(mask):
+        expected = mode_of(built_in(target))
+        if mask == 0o777 and os.geteuid() != 0 and door.name.startswith("staged"):
+            pytest.skip("a saver that opens its file by name needs to be allowed to")
+        door.save(target, NEW)
+    assert mode(target) == expected == 0o666 & ~mask
+
+
+def mode_of(status: os.stat_result) -> int:
+    return stat.S_IMODE(status.st_mode)
+
+
+@every_door
+@needs_acls
+@pytest.mark.usefixtures("table")
+def test_a_new_file_inherits_the_directorys_default_acl(tmp_path: Path, door: Door) -> None:
+    os.setxattr(tmp_path, DEFAULT, INHERITED)
+    target = tmp_path / "file"
+    target.write_bytes(b"")
+    expected = mode(target), attribute(target, ACCESS)
+    target.unlink()
+    door.save(target, NEW)
+    assert (mode(target), attribute(target, ACCESS)) == expected
+    assert expected[0] == 0o664
+
+
+@every_door
+@needs_root
+@pytest.mark.usefixtures("table")
+def test_a_new_file_in_a_setgid_directory_gets_its_group(tmp_path: Path, door: Door) -> None:
+    os.chown(tmp_path, -1, GROUP)
+    tmp_path.chmod(0o2775)
+    target = tmp_path / "file"
+    expected = built_in(target)
+    door.save(target, NEW)
+    found = target.stat()
+    assert (found.st_gid, found.st_mode) == (expected.st_gid, expected.st_mode)
+    assert found.st_gid == GROUP
+
+
+# Replaced files.
+
+
+@every_door
+@pytest.mark.parametrize("old", [0o644, 0o600, 0o755, 0o666, 0o640, 0o400, 0o060, 0o000])
+@pytest.mark.usefixtures("table")
+def test_a_replaced_file_keeps_its_mode(tmp_path: Path, door: Door, old: int) -> None:
+    if os.geteuid() != 0 and door.goes_on and not old & 0o400:
+        pytest.skip("what may not be read cannot be gone on with")
+    target = tmp_path / "file"
+    target.write_bytes(OLD)
+    target.chmod(old)
+    receipt = door.save(target, NEW)
+    assert mode(target) == old
+    assert receipt.lost == ()
+
+
+@every_door
+@pytest.mark.parametrize("old", [0o4755, 0o2755, 0o6711, 0o1644])
+def test_setuid_setgid_and_sticky_bits_vouched_for_content_that_is_gone(
+    tmp_path: Path, door: Door, old: int
+) -> None:
+    target = tmp_path / "file"
+    target.write_bytes(OLD)
+    target.chmod(old)
+    door.save(target, NEW)
+    assert mode(target) == old & 0o777
+
+
+@every_door
+@needs_root
+@pytest.mark.usefixtures("table")
+def test_a_replaced_file_keeps_owner_and_group(tmp_path: Path, door: Door) -> None:
+    target = tmp_path / "file"
+    target.write_bytes(OLD)
+    os.chown(target, STRANGER, GROUP)
+    target.chmod(0o6640)
+    receipt = door.save(target, NEW)
+    found = target.stat()
+    assert (found.st_uid, found.st_gid, mode(target)) == (STRANGER, GROUP, 0o640)
+    assert receipt.lost == ()
+
+
+@every_door
+@needs_acls
+@pytest.mark.parametrize("inherits", [False, True])
+@pytest.mark.usefixtures("table")
+def test_a_replaced_file_keeps_its_acl_and_user_attributes(
+    tmp_path: Path, door: Door, inherits: bool
+) -> None:
+    target = tmp_path / "file"
+    target.write_bytes(OLD)
+    os.setxattr(target, ACCESS, LIST)
+    os.setxattr(target, "user.colour", b"green")
+    os.setxattr(target, "user.empty", b"")
+    if inherits:
+        os.setxattr(tmp_path, DEFAULT, INHERITED)
+    expected = mode(target)
+    receipt = door.save(target, NEW)
+    assert attribute(target, ACCESS) == LIST
+    assert (attribute(target, "user.colour"), attribute(target, "user.empty")) == (b"green", b"")
+    assert (mode(target), receipt.lost) == (expected, ())
+
+
+@every_door
+@needs_acls
+@pytest.mark.usefixtures("table")
+def test_a_replaced_file_without_an_acl_does_not_inherit_one(tmp_path: Path, door: Door) -> None:
+    target = tmp_path / "file"
+    target.write_bytes(OLD)
+    target.chmod(0o640)
+    os.setxattr(tmp_path, DEFAULT, INHERITED)
+    door.save(target, NEW)
+    assert (attribute(target, ACCESS), mode(target)) == (None, 0o640)
+
+
+@every_door
+def test_a_replaced_file_gets_a_fresh_time_and_another_inode(tmp_path: Path, door: Door) -> None:
+    target = tmp_path / "file"
+    target.write_bytes(OLD)
+    os.utime(target, (1000, 1000))
+    before, inode = time.time() - 5, target.stat().st_ino
+    door.save(target, NEW)
+    assert target.stat().st_mtime > before
+    assert target.stat().st_ino != inode
+
+
+@every_door
+def test_hard_links_are_split(tmp_path: Path, door: Door) -> None:
+    target, other = tmp_path / "file", tmp_path / "other"
+    target.write_bytes(OLD)
+    os.link(target, other)
+    door.save(target, NEW)
+    assert other.read_bytes() == OLD
+    assert target.read_bytes() == door.content(OLD, NEW)
+    assert (target.stat().st_nlink, other.stat().st_nlink) == (1, 1)
+
+
+# Never looser on the way.
+
+
+def rights(file: int | str) -> dict[tuple[str, int], int]:
+    """What everybody but the owner may do with a file: the effective rights of each group and user."""
+    status = os.stat(file)
+    value = attribute(file, ACCESS)  # type: ignore[arg-type] # a path below /proc
+    if value is None:
+        group, other = status.st_mode >> 3 & 7, status.st_mode & 7
+        return {("group", status.st_gid): group, ("other", 0): other}
+    listed = entries(value)
+    mask = next((given for tag, given, _ in listed if tag == "mask"), 7)
+    found = {}
+    for tag, given, who in listed:
+        if tag == "other":
+            found["other", 0] = given
+        elif tag == "group":
+            found["group", status.st_gid] = given & mask
+        elif tag in ("user", "named group"):
+            found[tag.rpartition(" ")[2], who] = given & mask
+    return found
+
+
+def too_loose(now: dict[tuple[str, int], int], final: dict[tuple[str, int], int]) -> bool:
+    return any(given & ~final.get(who, final["other", 0]) for who, given in now.items())
+
+
+def open_files_below(directory: Path) -> Iterator[str]:
+    """The files of this directory that this process has open, with a name or without."""
+    for number in os.listdir("/proc/self/fd"):
+        path = f"/proc/self/fd/{number}"
+        try:
+            where = os.readlink(path)
+            if where.startswith(f"{directory}/") and stat.S_ISREG(os.stat(path).st_mode):
+                yield path
+        except OSError:
+            continue  # the descriptor of the listing itself
+
+
+@pytest.mark.parametrize("door", [NAMED[door] for door in ("write_bytes", "open wb", "open a")], ids=name)
+@pytest.mark.parametrize("options", [{}, {"permissions": 0o600}, {"permissions": 0o640}, {"metadata": "fresh"}], ids=str)
+@pytest.mark.parametrize("old", ["none", "0600", "0640", "0000", "0777", "list", "foreign"])
+@pytest.mark.parametrize("inherits", [False, True])
+@pytest.mark.parametrize("lacks", [(), ("unnamed",)])
+@needs_acls
+@needs_root
+def test_the_new_file_is_at_no_moment_looser_than_it_ends(
+    tmp_path: Path, door: Door, options: dict[str, Any], old: str, inherits: bool, lacks: tuple[str, ...]
+) -> None:
+    target = tmp_path / "file"
+    if old != "none":
+        target.write_bytes(OLD)
+        target.chmod(int(old, 8) if old.isdigit() else 0o640)
+    if old == "list":
+        os.setxattr(target, ACCESS, LIST)
+    if old == "foreign":
+        os.chown(target, STRANGER, GROUP)
+    if inherits:
+        os.setxattr(tmp_path, DEFAULT, INHERITED)
+    seen: list[tuple[str, dict[tuple[str, int], int]]] = []
+    previous = target.stat().st_ino if target.exists() else 0
+
+    def look(call: str) -> None:
+        files = [*open_files_below(tmp_path), *(f"{tmp_path}/{entry}" for entry in names(tmp_path))]
+        seen.extend((call, rights(file)) for file in files if os.stat(file).st_ino != previous)
+
+    class Watched(After, Without):
+        pass
+
+    table = Watched(look)
+    table.features = lacks
+    with umask(0o022), use(table):
+        door.save(target, NEW, durability="none", **options)
+    final = rights(str(target))
+    assert len(seen) > 3
+    assert [(call, now) for call, now in seen if too_loose(now, final)] == []
+
+
+@needs_acls
+def test_a_staged_file_lies_where_nobody_else_may_enter(tmp_path: Path) -> None:
+    os.setxattr(tmp_path, DEFAULT, INHERITED)
+    with umask(0), durably.staged_path(tmp_path / "file") as temporary:
+        assert mode(temporary.parent) == 0o700
+        assert not any(rights(str(temporary.parent)).values())
+        temporary.write_bytes(NEW)
+
+
+@needs_acls
+@needs_root
+def test_metadata_is_set_by_descriptor_before_the_flush(tmp_path: Path) -> None:
+    target = tmp_path / "file"
+    target.write_bytes(OLD)
+    os.chown(target, STRANGER, GROUP)
+    os.setxattr(target, "user.colour", b"green")
+    for door in DOORS:
+        table = RecordingSyscalls()
+        with use(table):
+            door.save(target, NEW)
+        changes = [call for call in table.record if call.name in ("fchmod", "fchown", "setxattr", "removexattr")]
+        assert {call.name for call in changes} == {"fchmod", "fchown", "setxattr"}
+        assert all(isinstance(call.arguments[0], int) for call in changes)
+        flush = "syncfs" if "syncfs" in table.names else "fsync"
+        assert table.record.index(changes[-1]) < table.names.index(flush)
+
+
+# Options.
+
+
+@every_door
+@needs_acls
+def test_fresh_metadata_is_a_new_files(tmp_path: Path, door: Door) -> None:
+    target = tmp_path / "file"
+    target.write_bytes(OLD)
+    target.chmod(0o600)
+    os.setxattr(target, "user.colour", b"green")
+    with umask(0o027):
+        receipt = door.save(target, NEW, metadata="fresh")
+    assert (mode(target), os.listxattr(target), receipt.lost) == (0o640, [], ())
+
+
+@every_door
+@pytest.mark.parametrize("old", [True, False])
+@pytest.mark.parametrize("permissions", [0o604, 0o000, 0o4750, 0o7777])
+@pytest.mark.parametrize("metadata", ["preserve", "fresh"])
+def test_permissions_are_exact(
+    tmp_path: Path, door: Door, old: bool, permissions: int, metadata: str
+) -> None:
+    target = tmp_path / "file"
+    if old:
+        target.write_bytes(OLD)
+        target.chmod(0o640)
+    door.save(target, NEW, permissions=permissions, metadata=metadata)
+    assert mode(target) == permissions
+
+
+@every_door
+@needs_acls
+@pytest.mark.parametrize("metadata", ["preserve", "fresh"])
+def test_permissions_stand_in_place_of_both_acls(tmp_path: Path, door: Door, metadata: str) -> None:
+    target = tmp_path / "file"
+    target.write_bytes(OLD)
+    os.setxattr(target, ACCESS, LIST)
+    os.setxattr(target, "user.colour", b"green")
+    os.setxattr(tmp_path, DEFAULT, INHERITED)
+    door.save(target, NEW, permissions=0o664, metadata=metadata)
+    assert (mode(target), attribute(target, ACCESS)) == (0o664, None)
+    assert attribute(target, "user.colour") == (b"green" if metadata == "preserve" else None)
+
+
+@needs_unprivileged_user
+@pytest.mark.parametrize("door", DOORS, ids=name)
+def test_setuid_that_was_asked_for_survives_the_writing(tmp_path: Path, door: Door) -> None:
+    # write(2) takes setuid and setgid from a file when an ordinary user writes to it.
+    os.chown(tmp_path, NOBODY, NOBODY)
+    tmp_path.parent.chmod(0o755)
+    target = tmp_path / "file"
+
+    def save() -> None:
+        door.save(target, NEW, permissions=0o6755)
+        assert mode(target) == 0o6755
+
+    inside(tmp_path, save)
+
+
+def inside(directory: Path, body: Any) -> None:
+    """Run as nobody, who may not walk through pytest's directories, by a relative path."""
+    before = os.getcwd()
+    for parent in directory.parents:
+        if os.stat(parent).st_uid == os.getuid() and not parent.stat().st_mode & 0o001:
+            parent.chmod(0o711)
+    os.chdir(directory)
+    try:
+        as_nobody(body)
+    finally:
+        os.chdir(before)
+
+
+# What cannot be kept.
+
+
+@needs_unprivileged_user
+@needs_acls
+@pytest.mark.parametrize("metadata", ["preserve", "strict"])
+def test_a_file_of_another_owner_in_ones_own_directory(tmp_path: Path, metadata: str) -> None:
+    target = tmp_path / "file"
+    target.write_bytes(OLD)
+    target.chmod(0o666)
+    os.chown(tmp_path, NOBODY, NOBODY)
+
+    def save() -> None:
+        if metadata == "strict":
+            with pytest.raises(OSError, match="cannot keep the old file's owner, and metadata='strict'") as caught:
+                durably.write_bytes(target, NEW, metadata="strict")
+            assert caught.value.errno == errno.EPERM
+            assert target.read_bytes() == OLD
+            assert names(tmp_path) == ["file"]
+            return
+        receipt = durably.write_bytes(target, NEW)
+        assert receipt.lost == ("owner", "group")
+        assert (target.stat().st_uid, target.stat().st_gid) == (NOBODY, NOBODY)
+        assert target.read_bytes() == NEW
+
+    inside(tmp_path, save)
+
+
+@needs_unprivileged_user
+@needs_acls
+def test_another_group_may_do_no_more_than_everybody(tmp_path: Path) -> None:
+    plain, listed = tmp_path / "plain", tmp_path / "listed"
+    for target in (plain, listed):
+        target.write_bytes(OLD)
+        target.chmod(0o664)
+        os.chown(target, NOBODY, GROUP)
+    os.setxattr(
+        listed, ACCESS, acl(("owner", 6), ("user", 6, STRANGER), ("group", 6), ("mask", 6), ("other", 4))
+    )
+    os.chown(tmp_path, NOBODY, NOBODY)
+
+    def save() -> None:
+        assert durably.write_bytes(plain, NEW).lost == ("group",)
+        assert mode(plain) == 0o644
+        assert durably.write_bytes(listed, NEW).lost == ("group",)
+        now = entries(attribute(listed, ACCESS) or b"")
+        assert [given for tag, given, _ in now if tag == "group"] == [4]
+        assert ("user", 6, STRANGER) in now
+
+    inside(tmp_path, save)
+
+
+@needs_root
+@needs_posix
+def test_the_group_alone_can_be_kept(tmp_path: Path) -> None:
+    target = tmp_path / "file"
+    target.write_bytes(OLD)
+    os.chown(target, STRANGER, GROUP)
+
+    class OwnGroupsOnly(RecordingSyscalls):
+        def _before(self, name: str, arguments: Any, keywords: Any, function: Any) -> None:
+            if name == "fchown" and arguments[1] != -1:
+                raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    with use(OwnGroupsOnly()):
+        receipt = durably.write_bytes(target, NEW)
+    assert receipt.lost == ("owner",)
+    assert (target.stat().st_uid, target.stat().st_gid) == (os.getuid(), GROUP)
+
+
+@needs_unprivileged_user
+@needs_acls
+@pytest.mark.parametrize("old", [0o200, 0o000])
+def test_a_file_that_may_not_be_read_keeps_what_can_be_seen(tmp_path: Path, old: int) -> None:
+    target = tmp_path / "file"
+    target.write_bytes(OLD)
+    os.setxattr(target, "user.colour", b"green")
+    target.chmod(old)
+    os.chown(target, NOBODY, NOBODY)
+    os.chown(tmp_path, NOBODY, NOBODY)
+
+    def save() -> None:
+        receipt = durably.write_bytes(target, NEW)
+        assert receipt.lost == ("xattr:user.colour",)
+        assert mode(target) == old
+        with pytest.raises(OSError, match="xattr:user.colour"):
+            durably.write_bytes(target, NEW, metadata="strict")
+
+    def save_listed() -> None:
+        assert durably.write_bytes(target, NEW).lost == ()
+
+    inside(tmp_path, save)
+    os.setxattr(target, ACCESS, acl(("owner", 0), ("user", 4, STRANGER), ("group", 0), ("mask", 4), ("other", 0)))
+    inside(tmp_path, save_listed)
+    assert ("user", 4, STRANGER) in entries(attribute(target, ACCESS) or b"")
+
+
+@needs_root
+@needs_acls
+def test_root_reads_the_attributes_of_every_file(tmp_path: Path) -> None:
+    target = tmp_path / "file"
+    target.write_bytes(OLD)
+    os.setxattr(target, "user.colour", b"green")
+    target.chmod(0)
+    assert durably.write_bytes(target, NEW).lost == ()
+    assert attribute(target, "user.colour") == b"green"
+
+
+@needs_acls
+@pytest.mark.parametrize("number", [errno.ENOTSUP, errno.EPERM, errno.EINVAL])
+@every_door
+def test_attributes_that_cannot_be_set_are_named(tmp_path: Path, door: Door, number: int) -> None:
+    target = tmp_path / "file"
+    target.write_bytes(OLD)
+    os.setxattr(target, ACCESS, LIST)
+    os.setxattr(target, "user.colour", b"green")
+    with use(Refusing(setxattr=number)):
+        receipt = door.save(target, NEW)
+        assert sorted(receipt.lost) == ["acl", "xattr:user.colour"]
+        # Without the list its mask is the group's right, and the group had none.
+        assert mode(target) == 0o600
+        os.setxattr(target, ACCESS, LIST)
+        with pytest.raises(OSError, match="cannot keep the old file's acl"):
+            door.save(target, NEW, metadata="strict")
+    assert names(tmp_path) == ["file"]
+    assert attribute(target, ACCESS) == LIST
+
+
+@needs_acls
+@pytest.mark.parametrize("call", ["listxattr", "getxattr", "setxattr", "fchown", "fchmod"])
+@every_door
+def test_an_error_that_is_no_refusal_is_raised(tmp_path: Path, door: Door, call: str) -> None:
+    target = tmp_path / "file"
+    target.write_bytes(OLD)
+    os.setxattr(target, "user.colour", b"green")
+    target.chmod(0o604)
+    if call == "fchown":
+        if os.getuid() != 0:
+            pytest.skip("needs root")
+        os.chown(target, STRANGER, -1)
+    with use(Refusing(**{call: errno.EIO})), pytest.raises(OSError, match=os.strerror(errno.EIO)):
+        door.save(target, NEW)
+    assert target.read_bytes() == OLD
+    assert names(tmp_path) == ["file"]
+
+
+@needs_file_system("ramfs")
+def test_a_file_system_without_attributes(tmp_path: Path) -> None:
+    with mounted("ramfs", tmp_path / "mount") as place:
+        target = place / "file"
+        target.write_bytes(OLD)
+        target.chmod(0o640)
+        for door in DOORS:
+            assert door.save(target, NEW, metadata="strict").lost == ()
+            assert mode(target) == 0o640
+
+
+@needs_acls
+def test_a_large_attribute_that_does_not_fit_is_an_error_not_a_loss(tmp_path: Path) -> None:
+    target = tmp_path / "file"
+    target.write_bytes(OLD)
+    os.setxattr(target, "user.colour", b"green")
+    with use(Refusing(setxattr=errno.ENOSPC)), pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
+        durably.write_bytes(target, NEW)
+    assert target.read_bytes() == OLD
+
+
+@needs_acls
+def test_a_saver_that_moves_its_file_in_gives_it_the_directorys_acl(tmp_path: Path) -> None:
+    """The file was made elsewhere, and did not inherit what a file made here does."""
+    here, elsewhere = tmp_path / "here", tmp_path / "elsewhere"
+    here.mkdir()
+    os.setxattr(here, DEFAULT, INHERITED)
+    model = here / "model"
+    model.write_bytes(b"")
+    with durably.staged_path(here / "file") as temporary:
+        elsewhere.write_bytes(NEW)
+        shutil.move(elsewhere, temporary)
+    assert (mode(here / "file"), attribute(here / "file", ACCESS)) == (mode(model), attribute(model, ACCESS))
+
+
+@needs_acls
+def test_a_saver_that_moves_its_file_in_does_not_bring_rights_along(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    with umask(0o022), durably.staged_path(tmp_path / "file") as temporary:
+        elsewhere.write_bytes(NEW)
+        os.setxattr(elsewhere, ACCESS, acl(("owner", 6), ("user", 7, STRANGER), ("group", 7), ("mask", 7), ("other", 0)))
+        elsewhere.rename(temporary)
+    assert (mode(tmp_path / "file"), attribute(tmp_path / "file", ACCESS)) == (0o644, None)
