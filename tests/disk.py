@@ -114,8 +114,14 @@ def run(program: str, *arguments: object, **keywords: Any) -> subprocess.Complet
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, **keywords)
 
 
-def as_nobody(body: Callable[[], None]) -> None:
-    """Run ``body`` in a child that has given up every right; an exception there fails here."""
+def as_nobody(directory: Path, body: Callable[[], None]) -> None:
+    """Run ``body`` in a child that has given up every right; an exception there fails here.
+
+    ``directory``: where it may go; what is above, as far as it is ours, is opened to all to pass.
+    """
+    for above in directory.parents:
+        if above.stat().st_uid == os.getuid() and not above.stat().st_mode & stat.S_IXOTH:
+            above.chmod(above.stat().st_mode | stat.S_IXGRP | stat.S_IXOTH)
     read, write = os.pipe()
     child = os.fork()
     if child == 0:

@@ -61,7 +61,7 @@ class fail:  # noqa: N801 # used like a function
         lambda: windows.create_file("a", 0, 0, 0, 0),
         lambda: windows.open_osfhandle(0, 0),
         lambda: windows.get_osfhandle(0),
-        lambda: windows._failure(),
+        windows._failure,
     ],
 )
 def test_calls_of_windows_do_not_exist_elsewhere(call: Callable[[], object]) -> None:
@@ -78,11 +78,16 @@ def test_a_missing_call_of_macos_is_an_old_kernel() -> None:
 # macOS.
 
 
-def test_a_failing_call_of_macos(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(darwin._bound, "fstatfs", raising=False)
+def test_the_answer_of_a_call_of_macos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Linux has a function of this name too: with another structure, but it fails in the same way.
+    monkeypatch.setattr(darwin, "_bound", {})
     with pytest.raises(OSError, match=os.strerror(errno.EBADF)):
-        darwin.fstatfs(-1)  # Linux has a function of that name, which fails in the same way
-    darwin._bound.clear()
+        darwin.fstatfs(-1)
+    fd = os.open(tmp_path, os.O_RDONLY)
+    try:
+        darwin.fstatfs(fd)
+    finally:
+        os.close(fd)
 
 
 def test_the_file_system_is_read_from_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -250,10 +255,15 @@ def test_a_volume(foreign: Any) -> None:
 @pytest.mark.parametrize(("state", "running"), [(258, True), (0, False)])
 def test_a_process_that_can_be_opened(foreign: Any, state: int, running: bool) -> None:
     closed: list[int] = []
+
+    def close(handle: int) -> int:
+        closed.append(handle)
+        return 1
+
     foreign(
         OpenProcess=lambda *arguments: 7,
         WaitForSingleObject=lambda handle, milliseconds: state,
-        CloseHandle=lambda handle: closed.append(handle) or 1,
+        CloseHandle=close,
     )
     assert windows.is_process_running(1234) is running
     assert closed == [7]

@@ -66,7 +66,7 @@ def parsed(
 
 
 def _action(mode: str) -> str:
-    if not isinstance(mode, str):  # pyright: ignore[reportUnnecessaryIsInstance] # callers may be untyped
+    if not isinstance(mode, str):  # pyright: ignore[reportUnnecessaryIsInstance] # for the untyped
         raise TypeError(f"mode must be a str, not {type(mode).__name__}")
     letters = set(mode)
     actions = letters & set("rwxa")

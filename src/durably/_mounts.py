@@ -37,7 +37,7 @@ def _read(number: int) -> FileSystem:
 
 def _parsed(fields: list[bytes], after: list[bytes]) -> FileSystem:
     of_mount = fields[5].decode("ascii", "replace").split(",")
-    of_super = after[2].decode("utf-8", "replace").split(",") if len(after) > 2 else []
-    kind = after[0].decode("ascii", "replace")
+    kind, _, *rest = (word.decode("utf-8", "replace") for word in after)
+    of_super = rest[0].split(",") if rest else []
     return FileSystem(kind, tuple(dict.fromkeys(of_mount + of_super)), fields[2].decode("ascii"))
 

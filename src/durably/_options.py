@@ -9,7 +9,7 @@ from functools import lru_cache
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import Literal, NamedTuple, TypedDict
+    from typing import Literal, NamedTuple, Self, TypedDict
 
     class SaveOptions(TypedDict, total=False):
         """The options that every door takes; see `durably.open` for their meaning."""
@@ -181,7 +181,7 @@ class Promise(str):
     __slots__ = ("reason",)
     reason: str
 
-    def __new__(cls, answer: Literal["yes", "no", "unknown"], reason: str) -> Promise:
+    def __new__(cls, answer: Literal["yes", "no", "unknown"], reason: str) -> Self:
         promise = super().__new__(cls, answer)
         promise.reason = reason
         return promise

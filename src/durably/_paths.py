@@ -36,8 +36,13 @@ def _converted(path: StrPath) -> str:
     if hasattr(path, "fs") and getattr(path, "protocol", None) not in _LOCAL_PROTOCOLS:
         raise _remote(path)
     if isinstance(path, str):
-        return local(str(path))
-    return os.fsdecode(os.fspath(path))
+        return local(_plain(path))
+    return _plain(os.fsdecode(os.fspath(path)))
+
+
+def _plain(path: str) -> str:
+    # Not str(path): a member of a (str, Enum) shows itself by its name, and open() takes its value.
+    return str.__str__(path)
 
 
 def _is_url(path: str) -> bool:

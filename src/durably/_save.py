@@ -46,6 +46,8 @@ class Save:
     """Whether the old file's metadata is to be carried over."""
     plain_mode: int = 0
     """The mode that a new file gets, as the builtin open would give it (private directory only)."""
+    plain_acl: bytes | None = None
+    """The POSIX ACL that it inherits from the directory."""
 
     staging: Any = None
     """The directory of the temporary: the target's own, a private one in it, or a spare one."""

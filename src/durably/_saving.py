@@ -37,6 +37,8 @@ def stage(routine: Routine, save: Save) -> None:
 def finish(routine: Routine, save: Save, size: int) -> Receipt:
     """Commit what was staged. Any exception: call `abandon`."""
     level = save.options.durability
+    if save.options.permissions is not None:
+        routine.seal(save)
     if save.temporary is None:
         routine.link(save)
     if level is not NONE:
@@ -168,7 +170,7 @@ def abandon(routine: Routine, save: Save, error: BaseException) -> None:
     target in place of the temporary's.
     """
     if save.in_place and not save.published:
-        _note_leftover(error, staged_path(routine, save), "it holds the whole new content")
+        _note_leftovers(error, (staged_path(routine, save),), "it holds the whole new content")
         routine.release(save)
     else:
         if _was_published(routine, save):
@@ -186,17 +188,18 @@ def discard(routine: Routine, save: Save, error: BaseException) -> None:
 
     Nothing is raised: what cannot be removed is named in ``error.leftovers`` and in a note.
     """
-    left = staged_path(routine, save)
     try:
         routine.remove(save)
     except OSError as failure:
-        _note_leftover(error, left, f"it could not be removed: {failure.strerror}")
+        left = (save.private or save.temporary, save.second)
+        paths = (routine.location(save, name) for name in left if name is not None)
+        _note_leftovers(error, tuple(paths), f"could not be removed: {failure.strerror}")
     routine.release(save)
 
 
-def _note_leftover(error: BaseException, path: str, reason: str) -> None:
-    error.leftovers = (path,)  # type: ignore[attr-defined] # documented
-    error.add_note(f"durably: {path} is left over; {reason}")
+def _note_leftovers(error: BaseException, paths: tuple[str, ...], reason: str) -> None:
+    error.leftovers = paths  # type: ignore[attr-defined] # documented
+    error.add_note(f"durably: left over: {', '.join(paths)}; {reason}")
 
 
 def _was_published(routine: Routine, save: Save) -> bool:

@@ -36,16 +36,21 @@ def use(new: Routine | None) -> Routine:
 
 def choose(platform: str) -> type[Routine]:
     """The routine for a ``sys.platform``."""
-    chosen: type[Routine]
     if platform in ("linux", "android"):
-        from durably._commit._linux import Linux as chosen
-    elif platform == "darwin":
-        from durably._commit._macos import MacOS as chosen
-    elif platform == "win32":
-        from durably._commit._windows import Windows as chosen
-    elif platform.startswith(_BSD_AND_KIN):
-        from durably._commit._posix import Posix as chosen
-    else:
-        message = f"durably has no commit routine for {platform!r}; nothing was written"
-        raise UnsupportedError(errno.ENOTSUP, message)
-    return chosen
+        from durably._commit._linux import Linux
+
+        return Linux
+    if platform == "darwin":
+        from durably._commit._macos import MacOS
+
+        return MacOS
+    if platform == "win32":
+        from durably._commit._windows import Windows
+
+        return Windows
+    if platform.startswith(_BSD_AND_KIN):
+        from durably._commit._posix import Posix
+
+        return Posix
+    message = f"durably has no commit routine for {platform!r}; nothing was written"
+    raise UnsupportedError(errno.ENOTSUP, message)

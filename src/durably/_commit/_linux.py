@@ -179,6 +179,21 @@ class Linux(Posix):
         if mode != new.st_mode & 0o7777:
             self.calls.fchmod(save.fd, mode)
 
+    def access_list(self, fd: int) -> bytes | None:
+        if _ACL not in self._attribute_names(fd):
+            return None
+        acl: bytes = self.calls.getxattr(fd, _ACL)
+        return acl
+
+    def _make_plain(self, save: Save, written: os.stat_result) -> None:
+        # A file that was moved in has inherited nothing here, and may have brought an ACL along.
+        if self.access_list(save.fd) != save.plain_acl:
+            if save.plain_acl is None:
+                self.calls.removexattr(save.fd, _ACL)
+            else:
+                self.calls.setxattr(save.fd, _ACL, save.plain_acl)
+        super()._make_plain(save, written)
+
     def _carry_user_attributes(self, save: Save) -> None:
         for name, value in save.old_attributes.items():
             if name != _ACL:

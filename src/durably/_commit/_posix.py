@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from durably._save import Save
 
 _CHUNK = 1 << 20
+_SET_ID = stat.S_ISUID | stat.S_ISGID
 # Not /tmp where it can be helped: that is often a tmpfs, and the copy is there to survive.
 _SPARE = ("/var/tmp", "/tmp")  # noqa: S108 # files are made there with O_EXCL and random names
 
@@ -78,7 +79,7 @@ class Posix(Routine):
         if dressed:
             self._dress(save)
         if save.held and not save.options.overwrite:
-            self._rehearse(save)
+            self.rehearse(save)
 
     def create_unnamed(self, save: Save) -> None:
         self.create(save)
@@ -100,14 +101,14 @@ class Posix(Routine):
             if error.errno not in _NO_LOCK:
                 raise
 
-    def _rehearse(self, save: Save) -> None:
+    def rehearse(self, save: Save) -> None:
         """Find out before the caller writes whether a rename without replacement works here."""
         save.second = _names.fresh(save.kind)
         self._move_exclusively(save, save.staging, save.second)
         save.temporary, save.second = save.second, None
 
     def create_private(self, save: Save) -> str:
-        _private.create(self.calls, save)
+        _private.create(self, save)
         self._lock(save.staging)
         return os.path.join(self.location(save, save.private or ""), save.name)
 
@@ -121,9 +122,18 @@ class Posix(Routine):
         save.steps.append("write")
         if save.carries or save.options.permissions is not None:
             self._dress(save)
-        elif stat.S_IMODE(written.st_mode) != save.plain_mode:
-            self.calls.fchmod(save.fd, save.plain_mode)
+        else:
+            self._make_plain(save, written)
         return written.st_size
+
+    def _make_plain(self, save: Save, written: os.stat_result) -> None:
+        """Give what others wrote the permissions of a new file."""
+        if stat.S_IMODE(written.st_mode) != save.plain_mode:
+            self.calls.fchmod(save.fd, save.plain_mode)
+
+    def access_list(self, fd: int) -> bytes | None:
+        """The POSIX ACL of an open file, where there is such a thing."""
+        return None
 
     def create_spare(self, save: Save) -> None:
         spare = next((path for path in _SPARE if os.access(path, os.W_OK | os.X_OK)), _SPARE[-1])
@@ -170,6 +180,12 @@ class Posix(Routine):
 
     def link(self, save: Save) -> None:
         raise NotImplementedError  # every temporary has a name here
+
+    def seal(self, save: Save) -> None:
+        # write(2): setuid and setgid are cleared when an ordinary user writes to the file.
+        mode = save.options.permissions
+        if mode is not None and mode & _SET_ID:
+            self.calls.fchmod(save.fd, mode)
 
     def flush(self, save: Save) -> None:
         self.calls.fsync(save.fd)

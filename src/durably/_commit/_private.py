@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from durably._syscalls import Syscalls
 
 
-def create(calls: Syscalls, save: Save) -> None:
+def create(routine: Posix, save: Save) -> None:
     """Make the private directory, and open it before the first write."""
+    calls = routine.calls
     while save.staging is save.directory:
         save.private = _names.fresh("d")
         try:
@@ -27,18 +28,24 @@ def create(calls: Syscalls, save: Save) -> None:
         else:
             save.staging = calls.open(save.private, DIRECTORY | NOFOLLOW, dir_fd=save.directory)
     save.steps.append("create private directory")
-    save.plain_mode = _plain_mode(calls, save.staging)
+    _look_at_plain(routine, save)
 
 
-def _plain_mode(calls: Syscalls, directory: int) -> int:
-    """The mode that the builtin open gives a new file here, after umask and default ACL."""
+def _look_at_plain(routine: Posix, save: Save) -> None:
+    """See what the builtin open gives a new file here, after umask and default ACL."""
+    calls = routine.calls
     name = _names.fresh("f")
-    fd = calls.open(name, CREATE, PLAIN, dir_fd=directory)
+    fd = calls.open(name, CREATE, PLAIN, dir_fd=save.staging)
     try:
-        return stat.S_IMODE(calls.fstat(fd).st_mode)
+        save.plain_mode = stat.S_IMODE(calls.fstat(fd).st_mode)
+        save.plain_acl = routine.access_list(fd)
+        save.temporary = name
+        if not save.options.overwrite:
+            routine.rehearse(save)
     finally:
         calls.close(fd)
-        calls.unlink(name, dir_fd=directory)
+        calls.unlink(save.temporary or name, dir_fd=save.staging)
+        save.temporary = None
 
 
 def check_alone(calls: Syscalls, save: Save) -> None:

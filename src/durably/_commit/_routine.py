@@ -84,6 +84,9 @@ class Routine(ABC):
     def link(self, save: Save) -> None:
         """Give an unnamed temporary a temporary name, before it is flushed."""
 
+    def seal(self, save: Save) -> None:  # noqa: B027 # nothing to do on Windows
+        """Give the temporary the permission bits that writing has taken from it."""
+
     @abstractmethod
     def flush(self, save: Save) -> None:
         """Bring the temporary's content and metadata to the device. An error is final."""
