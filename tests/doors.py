@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import pickle
 import shutil
+import sys
 import tempfile
+import traceback
+import warnings
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
 
 import durably
 from capabilities import shared_memory
 from durably import NotDurableError, Receipt, _names
+from durably._syscalls import Syscalls
+from durably.testing import use
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+T = TypeVar("T")
+
 OLD = b"old\n" * 700
 NEW = b"new content\n" * 900
 LEVELS = ("durable", "consistent", "none")
-_PIECES = 24
+_PIECES = 8
 
 
 class Door(NamedTuple):
@@ -132,15 +141,46 @@ DOORS = (
     Door("staged_path by rename", _staged_by_rename),
     Door("staged_path create", _staged_new, ("new",)),
 )
-NAMED = {door.name: door for door in DOORS}
-MAIN = tuple(NAMED[name] for name in ("write_bytes", "open wb", "staged_path"))
-CREATORS = tuple(NAMED[name] for name in ("write_bytes create", "open x", "staged_path create"))
+BY_NAME = {door.name: door for door in DOORS}
+MAIN = tuple(BY_NAME[name] for name in ("write_bytes", "open wb", "staged_path"))
+CREATORS = tuple(BY_NAME[name] for name in ("write_bytes create", "open x", "staged_path create"))
 CASES = [(door, state) for door in DOORS for state in door.states]
+MAIN_CASES = [(door, state) for door in MAIN for state in door.states]
+RENAMED = MAIN_CASES + [(door, "new") for door in CREATORS]
+"""The cases in which the target gets its file in different ways."""
 
 
-def name(value: Any) -> str | None:
-    """How a parameter is shown."""
-    return value.name.replace(" ", "-") if isinstance(value, Door) else None
+class NamedOnly(Syscalls):
+    """A file system without O_TMPFILE."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open = self._open
+
+    @staticmethod
+    def _open(path: Any, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
+        if flags & os.O_TMPFILE == os.O_TMPFILE:
+            raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+        return os.open(path, flags, mode, dir_fd=dir_fd)
+
+
+class Way(NamedTuple):
+    """A routine, and what the system beneath it is like."""
+
+    name: str
+    system: str
+    base: Callable[[], Syscalls] = Syscalls
+
+
+LINUX = Way("linux", "linux")
+NAMED = Way("named", "linux", NamedOnly)
+POSIX = Way("posix", "freebsd")
+WAYS = (LINUX, NAMED, POSIX)
+
+
+def shown(value: Any) -> str | None:
+    """How a parameter of a test is shown."""
+    return value.name.replace(" ", "-") if isinstance(value, Door | Way) else None
 
 
 @contextmanager
@@ -201,12 +241,53 @@ def named_leftovers(error: BaseException | None, receipt: Receipt | None) -> set
     return {os.path.basename(path) for path in paths}
 
 
-def attempt(save: Callable[..., Receipt], *arguments: Any, **options: Any) -> tuple[Receipt | None, Exception | None]:
+def attempt(
+    save: Callable[..., Receipt], *arguments: Any, **options: Any
+) -> tuple[Receipt | None, Exception | None]:
     """The receipt, or the error that came instead."""
     try:
         return save(*arguments, **options), None
     except Exception as error:  # noqa: BLE001 # what it must be is what the tests say
         return None, error
+
+
+def in_child(body: Callable[[], T], *, user: int | None = None) -> T:
+    """What ``body`` returns in a forked child, as a user who owns nothing if one is named.
+
+    An exception in the child fails here, with the child's traceback.
+    """
+    reader, writer = os.pipe()
+    sys.stdout.flush()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # the test runner's threads hold no lock of ours
+        child = os.fork()
+    if child == 0:
+        os.close(reader)
+        _answer(body, user, writer)
+    os.close(writer)
+    with open(reader, "rb") as file:
+        answer = file.read()
+    _, status = os.waitpid(child, 0)
+    assert status == 0, f"the child ended with status {status:#x}"
+    failure, value = pickle.loads(answer)
+    assert failure is None, failure
+    return value  # type: ignore[no-any-return] # what body returned
+
+
+def _answer(body: Callable[[], object], user: int | None, writer: int) -> NoReturn:
+    try:
+        if user is not None:
+            os.setgroups([])
+            os.setresgid(user, user, user)
+            os.setresuid(user, user, user)
+        answer = pickle.dumps((None, body()))
+    except BaseException:  # noqa: BLE001 # nothing may leave the child
+        answer = pickle.dumps((traceback.format_exc(), None))
+    try:
+        with open(writer, "wb") as file:
+            file.write(answer)
+    finally:
+        os._exit(0)
 
 
 def is_temporary(entry: str) -> bool:

@@ -143,7 +143,10 @@ def test_where_no_rung_holds_nothing_is_created(
     tmp_path: Path, door: Door, number: int, refusal: int
 ) -> None:
     table = Refusing(renameat2=number, link=refusal)
-    with use(table), pytest.raises(OSError, match="|".join(map(os.strerror, (refusal, errno.ENOTSUP)))) as caught:
+    with (
+        use(table),
+        pytest.raises(OSError, match="|".join(map(os.strerror, (refusal, errno.ENOTSUP)))) as caught,
+    ):
         door.save(tmp_path / "file", NEW)
     assert caught.value.filename == str(tmp_path / "file")
     assert names(tmp_path) == []
@@ -178,7 +181,10 @@ def test_other_errors_do_not_lead_down_the_ladder(tmp_path: Path, door: Door, nu
 @pytest.mark.parametrize("number", [errno.EIO, errno.EACCES])
 @needs_posix
 def test_an_error_of_the_link_is_raised(tmp_path: Path, number: int) -> None:
-    with use(Refusing(renameat2=errno.EINVAL, link=number)), pytest.raises(OSError, match=os.strerror(number)):
+    with (
+        use(Refusing(renameat2=errno.EINVAL, link=number)),
+        pytest.raises(OSError, match=os.strerror(number)),
+    ):
         durably.write_bytes(tmp_path / "file", NEW, overwrite=False)
     assert names(tmp_path) == []
 

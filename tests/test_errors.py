@@ -97,7 +97,9 @@ def test_an_unknown_system_is_refused_before_the_disk_is_touched(
     assert names(tmp_path) == []
 
 
-@pytest.mark.parametrize("platform", ["linux", "android", "darwin", "win32", "freebsd14", "openbsd7", "cygwin"])
+@pytest.mark.parametrize(
+    "platform", ["linux", "android", "darwin", "win32", "freebsd14", "openbsd7", "cygwin"]
+)
 def test_known_systems_have_a_routine(platform: str) -> None:
     assert _commit.choose(platform)(RecordingSyscalls()).name in ("linux", "macos", "windows", "posix")
 

@@ -18,10 +18,26 @@ import pytest
 import doors
 import durably
 from capabilities import needs_linux, needs_proc
-from doors import CASES, CREATORS, LEVELS, MAIN, NEW, OLD, Door, attempt, folder, prepare, read
+from doors import (
+    CASES,
+    LEVELS,
+    LINUX,
+    MAIN,
+    MAIN_CASES,
+    NEW,
+    RENAMED,
+    WAYS,
+    Door,
+    Way,
+    attempt,
+    folder,
+    prepare,
+    read,
+    shown,
+)
 from durably import NotDurableError, OutcomeUnknownError, Receipt, TornError, UnsupportedError, _names
 from durably._syscalls import Syscalls
-from durably.testing import Call, FailingSyscalls, every_failure, use
+from durably.testing import ERRORS, Call, FailingSyscalls, every_failure, use
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -42,20 +58,7 @@ def acl(*, group: int) -> bytes:
 ACL_VALUE = acl(group=4)
 ACL_WITHOUT_GROUP = acl(group=0)
 SPARE = "/var/tmp"
-
-
-class NamedOnly(Syscalls):
-    """A file system without O_TMPFILE."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.open = self._open
-
-    @staticmethod
-    def _open(path: Any, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
-        if flags & os.O_TMPFILE == os.O_TMPFILE:
-            raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
-        return os.open(path, flags, mode, dir_fd=dir_fd)
+_CHANGES = ("write", "ftruncate", "fchmod", "fchown", "setxattr", "removexattr")
 
 
 class NoRename(Syscalls):
@@ -85,28 +88,12 @@ class NoRoom(Syscalls):
         return os.open(path, flags, mode, dir_fd=dir_fd)
 
 
-class Way(NamedTuple):
-    """A routine, and what the system beneath it is like."""
-
-    name: str
-    system: str
-    base: Callable[[], Syscalls]
-
-
-LINUX = Way("linux", "linux", Syscalls)
-NAMED = Way("named", "linux", NamedOnly)
-POSIX = Way("posix", "freebsd", Syscalls)
-WAYS = (LINUX, NAMED, POSIX)
 COVERING = [
     (door, state, way, LEVELS[(number + shift) % 3])
     for number, (door, state) in enumerate(CASES)
     for shift, way in enumerate(WAYS)
 ]
 THOROUGH = [(door, state, LINUX, level) for door in MAIN for state in door.states for level in LEVELS]
-
-
-def shown(value: Any) -> str | None:
-    return value.name if isinstance(value, Way) else doors.name(value)
 
 
 @pytest.fixture
@@ -203,7 +190,7 @@ class Turn:
         done = _done(self.table)
         moves = [at for at, call in enumerate(done) if _moves_to(call, self.path.name)]
         assert len(moves) == 1, done
-        writes = [at for at, call in enumerate(done) if call.name in ("write", "ftruncate", "fchmod", "setxattr")]
+        writes = [at for at, call in enumerate(done) if call.name in _CHANGES]
         written = max(writes, default=0)
         flushes = [(at, call.name) for at, call in enumerate(done) if call.name in ("fsync", "syncfs")]
         before = [name for at, name in flushes if written < at < moves[0]]
@@ -273,3 +260,154 @@ def test_with_an_acl(door: Door, metadata: str, path: Path) -> None:
             assert receipt.lost == ()
         turn.carries = metadata != "fresh"
         turn.check(receipt, error)
+
+
+@pytest.mark.parametrize(("door", "state"), MAIN_CASES, ids=shown)
+def test_with_permissions(door: Door, state: str, path: Path) -> None:
+    for table in every_failure():
+        turn = Turn(door, path, prepare(path, state), table, "durable", LINUX)
+        turn.carries = False
+        receipt, error = attempt(door.save, path, NEW, permissions=0o2640)
+        turn.check(receipt, error)
+        if receipt is not None or isinstance(error, NotDurableError):
+            assert stat.S_IMODE(path.stat().st_mode) == 0o2640
+
+
+@pytest.mark.parametrize("door", MAIN, ids=shown)
+def test_directories_on_the_way(door: Door, path: Path) -> None:
+    """With ``make_parents``: a failed save takes back the directories that it made."""
+    # Not EACCES, which is answered by another way to open the directory: that one is not there.
+    for table in every_failure({**ERRORS, "open": (errno.ENOSPC, errno.EMFILE, errno.EIO)}):
+        prepare(path, "new")
+        target = path / "a" / "b" / "target"
+        open_before = doors.descriptors()
+        receipt, error = attempt(door.save, target, NEW, make_parents=True)
+        told = f"{table.failed}: {error!r}, {receipt}"
+        left = doors.named_leftovers(error, receipt)
+        if isinstance(error, (type(None), NotDurableError)):
+            assert read(target) == NEW, told
+            assert doors.beside(target) == left, told
+        else:
+            assert isinstance(error, OSError), told
+            assert not target.exists(), told
+            assert (error.errno, error.filename) == (table.error, str(target)), told
+            if table.failed is None or table.failed.name not in ("rmdir", "unlink", "stat", "listdir"):
+                assert left or not path.exists(), told
+        assert doors.descriptors() == open_before, told
+
+
+@pytest.mark.parametrize(("door", "state"), MAIN_CASES, ids=shown)
+def test_early_write_out(door: Door, state: str, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is written out early fails, and the old content that is copied does not fit."""
+    monkeypatch.setattr("durably._stream._EARLY", 4096)
+    monkeypatch.setattr("durably._oneshot._EARLY", 4096)
+    for table in every_failure():
+        turn = Turn(door, path, dressed(path, state), table, "durable", LINUX)
+        turn.check(*attempt(door.save, path, NEW))
+
+
+class Lost(Syscalls):
+    """A network mount where the answer to the rename is lost, or the request."""
+
+    def __init__(self, *, arrives: bool, lookup: int = 0) -> None:
+        super().__init__()
+        self.arrives = arrives
+        self.lookup = lookup
+        self.lost = False
+        self.replace = self._lose(os.replace)
+        self.renameat2 = self._lose(self.renameat2)
+        self.stat = self._stat
+
+    def _lose(self, move: Callable[..., None]) -> Callable[..., None]:
+        def moved(*arguments: Any, **keywords: Any) -> None:
+            if arguments[-1 if "src_dir_fd" in keywords else 3] == "target":
+                self.lost = True
+                if self.arrives:
+                    move(*arguments, **keywords)
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            move(*arguments, **keywords)
+
+        return moved
+
+    def _stat(self, *arguments: Any, **keywords: Any) -> os.stat_result:
+        if self.lost and self.lookup:
+            raise OSError(self.lookup, os.strerror(self.lookup))
+        return os.stat(*arguments, **keywords)
+
+
+@pytest.mark.parametrize("arrives", [True, False])
+@pytest.mark.parametrize(("door", "state"), RENAMED, ids=shown)
+def test_the_answer_to_the_rename_is_lost(door: Door, state: str, arrives: bool, path: Path) -> None:
+    old = prepare(path, state)
+    with use(Lost(arrives=arrives)):
+        receipt, error = attempt(door.save, path, NEW)
+    assert read(path) == (NEW if arrives else old)
+    assert (receipt is not None) == arrives
+    assert getattr(error, "errno", None) == (None if arrives else errno.EIO)
+    assert not doors.beside(path)
+
+
+@pytest.mark.parametrize("arrives", [True, False])
+@pytest.mark.parametrize(("door", "state"), RENAMED, ids=shown)
+def test_and_the_target_cannot_be_looked_at(door: Door, state: str, arrives: bool, path: Path) -> None:
+    old = prepare(path, state)
+    before = doors.descriptors()
+    with use(Lost(arrives=arrives, lookup=errno.ESTALE)):
+        _, error = attempt(door.save, path, NEW)
+    assert isinstance(error, OutcomeUnknownError), repr(error)
+    assert error.path == str(path)
+    assert read(path) == (NEW if arrives else old)
+    assert doors.beside(path) == doors.named_leftovers(error, None)
+    assert doors.descriptors() == before
+
+
+IN_PLACE = [
+    (door, base)
+    for door in doors.DOORS
+    for base in (NoRename, NoRoom)
+    # staged_path needs a private directory, and one cannot be made where nothing can.
+    if "replaced" in door.states and not (base is NoRoom and door.name.startswith("staged_path"))
+]
+
+
+@pytest.mark.parametrize(("door", "base"), IN_PLACE, ids=shown)
+def test_a_rewrite_in_place(door: Door, base: Callable[[], Syscalls], path: Path) -> None:
+    level = LEVELS[doors.DOORS.index(door) % 3]
+    for table in every_failure(base=base()):
+        old = dressed(path, "replaced")
+        inode = path.stat().st_ino
+        elsewhere = _spares()
+        open_before = doors.descriptors()
+        receipt, error = attempt(door.save, path, NEW, durability=level, allow_in_place=True)
+        told = f"{table.failed}: {error!r}, {receipt}"
+        assert path.stat().st_ino == inode, told
+        left = doors.beside(path) | (_spares() - elsewhere)
+        assert left == doors.named_leftovers(error, receipt), told
+        assert doors.descriptors() == open_before, told
+        if error is None:
+            assert receipt is not None
+            assert read(path) == door.content(old), told
+            assert (receipt.in_place, receipt.durability) == (True, "none"), told
+        elif isinstance(error, TornError):
+            assert error.staged is not None
+            assert os.path.basename(error.staged) in left, told
+            assert _whole(error.staged) == door.content(old), told
+        else:
+            assert isinstance(error, OSError), told
+            assert read(path) == old, told
+            assert error.filename == str(path), told
+        for entry in _spares() - elsewhere:
+            os.unlink(f"{SPARE}/{entry}")
+
+
+def _spares() -> set[str]:
+    """The temporaries of this process that lie in the spare directory."""
+    made = ((entry, _names.parse(entry)) for entry in os.listdir(SPARE))
+    return {entry for entry, made_by in made if made_by is not None and made_by[1].process == os.getpid()}
+
+
+def _whole(staged: str) -> bytes:
+    if os.path.isdir(staged):
+        (staged,) = (entry.path for entry in os.scandir(staged))
+    with open(staged, "rb") as file:
+        return file.read()

@@ -86,9 +86,7 @@ def roundabout(place: Path) -> str:
 @every_door
 @pytest.mark.parametrize("kind", [relative, absolute, chained, through_a_directory, roundabout])
 @pytest.mark.parametrize("exists", [True, False], ids=["referent", "dangling"])
-def test_a_link_is_followed(
-    place: Path, door: Door, kind: Callable[[Path], str], exists: bool
-) -> None:
+def test_a_link_is_followed(place: Path, door: Door, kind: Callable[[Path], str], exists: bool) -> None:
     referent, link = place / "data" / "file", place / "links" / "link"
     link.symlink_to(kind(place))
     text = os.readlink(link)
@@ -316,7 +314,9 @@ def test_the_rule_holds_for_ordinary_users_too(shared: Path) -> None:
 
 
 @every_door
-@pytest.mark.parametrize("options", [{}, {"metadata": "fresh"}, {"durability": "none"}, {"symlinks": "replace"}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{}, {"metadata": "fresh"}, {"durability": "none"}, {"symlinks": "replace"}], ids=str
+)
 @pytest.mark.parametrize("kind", ["directory", "fifo", "socket", "device"])
 @pytest.mark.parametrize("linked", [False, True])
 def test_what_is_no_regular_file_is_refused_before_a_byte_is_written(

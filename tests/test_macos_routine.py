@@ -14,7 +14,7 @@ import pytest
 
 import durably
 from capabilities import needs_linux, needs_root
-from durably import NotDurableError, UnsupportedError, testing
+from durably import NotDurableError, UnsupportedError, _commit, testing
 from durably._native import darwin as mac
 from fakes import LINUX, FakeMacOS
 
@@ -285,6 +285,34 @@ def test_the_old_content_is_cloned(target: Path, table: testing.RecordingSyscall
     assert "fclonefileat" in table.names
     assert "read" not in table.names
     assert listed(target.parent) == ["target"]
+
+
+def test_a_clone_gets_the_mode_that_was_asked_for(target: Path, table: testing.RecordingSyscalls) -> None:
+    with durably.open(target, "r+b", permissions=0o664):
+        pass
+    assert stat.S_IMODE(target.stat().st_mode) == 0o664
+    assert "fclonefileat" in table.names
+
+
+def test_a_clone_is_locked(target: Path, table: testing.RecordingSyscalls) -> None:
+    routine = _commit.routine()
+    directory = routine.open_directory(str(target.parent))
+    with durably.open(target, "r+b"):
+        (name,) = (entry for entry in listed(target.parent) if entry != "target")
+        assert routine.claim(directory, name) is None
+    routine.close_directory(directory)
+    assert "fclonefileat" in table.names
+
+
+def test_a_clone_is_recognised_when_the_answer_to_the_rename_is_lost(target: Path, fake: FakeMacOS) -> None:
+    def answer_lost(src: Any, dst: Any, **keywords: Any) -> None:
+        os.replace(src, dst, **keywords)
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    fake.replace = answer_lost
+    with testing.use(fake, "darwin"), durably.open(target, "r+b") as file:
+        file.write(b"new")
+    assert target.read_bytes() == b"new"
 
 
 def test_a_clone_that_nothing_is_written_to_has_a_fresh_time(target: Path) -> None:

@@ -252,7 +252,9 @@ def open_files_below(directory: Path) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("door", [NAMED[door] for door in ("write_bytes", "open wb", "open a")], ids=name)
-@pytest.mark.parametrize("options", [{}, {"permissions": 0o600}, {"permissions": 0o640}, {"metadata": "fresh"}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{}, {"permissions": 0o600}, {"permissions": 0o640}, {"metadata": "fresh"}], ids=str
+)
 @pytest.mark.parametrize("old", ["none", "0600", "0640", "0000", "0777", "list", "foreign"])
 @pytest.mark.parametrize("inherits", [False, True])
 @pytest.mark.parametrize("lacks", [(), ("unnamed",)])
@@ -311,7 +313,9 @@ def test_metadata_is_set_by_descriptor_before_the_flush(tmp_path: Path) -> None:
         table = RecordingSyscalls()
         with use(table):
             door.save(target, NEW)
-        changes = [call for call in table.record if call.name in ("fchmod", "fchown", "setxattr", "removexattr")]
+        changes = [
+            call for call in table.record if call.name in ("fchmod", "fchown", "setxattr", "removexattr")
+        ]
         assert {call.name for call in changes} == {"fchmod", "fchown", "setxattr"}
         assert all(isinstance(call.arguments[0], int) for call in changes)
         flush = "syncfs" if "syncfs" in table.names else "fsync"
@@ -391,7 +395,9 @@ def test_a_file_of_another_owner_in_ones_own_directory(tmp_path: Path, metadata:
 
     def save() -> None:
         if metadata == "strict":
-            with pytest.raises(OSError, match="cannot keep the old file's owner, and metadata='strict'") as caught:
+            with pytest.raises(
+                OSError, match="cannot keep the old file's owner, and metadata='strict'"
+            ) as caught:
                 durably.write_bytes(target, NEW, metadata="strict")
             assert caught.value.errno == errno.EPERM
             assert target.read_bytes() == OLD
@@ -469,7 +475,9 @@ def test_a_file_that_may_not_be_read_keeps_what_can_be_seen(tmp_path: Path, old:
         assert durably.write_bytes(target, NEW).lost == ()
 
     as_nobody(tmp_path, save)
-    os.setxattr(target, ACCESS, acl(("owner", 0), ("user", 4, STRANGER), ("group", 0), ("mask", 4), ("other", 0)))
+    os.setxattr(
+        target, ACCESS, acl(("owner", 0), ("user", 4, STRANGER), ("group", 0), ("mask", 4), ("other", 0))
+    )
     as_nobody(tmp_path, save_listed)
     assert ("user", 4, STRANGER) in entries(attribute(target, ACCESS) or b"")
 
@@ -563,6 +571,10 @@ def test_a_saver_that_moves_its_file_in_does_not_bring_rights_along(tmp_path: Pa
     elsewhere = tmp_path / "elsewhere"
     with umask(0o022), durably.staged_path(tmp_path / "file") as temporary:
         elsewhere.write_bytes(NEW)
-        os.setxattr(elsewhere, ACCESS, acl(("owner", 6), ("user", 7, STRANGER), ("group", 7), ("mask", 7), ("other", 0)))
+        os.setxattr(
+            elsewhere,
+            ACCESS,
+            acl(("owner", 6), ("user", 7, STRANGER), ("group", 7), ("mask", 7), ("other", 0)),
+        )
         elsewhere.rename(temporary)
     assert (mode(tmp_path / "file"), attribute(tmp_path / "file", ACCESS)) == (0o644, None)

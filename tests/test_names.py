@@ -139,7 +139,9 @@ def test_names_that_are_no_text(here: Path, door: Door) -> None:
 
 @every_stream
 @needs_posix
-@pytest.mark.parametrize("path", ["x" * 256, "\u00e9" * 128, "d/" * 2100 + "file"], ids=["bytes", "utf-8", "path"])
+@pytest.mark.parametrize(
+    "path", ["x" * 256, "\u00e9" * 128, "d/" * 2100 + "file"], ids=["bytes", "utf-8", "path"]
+)
 def test_a_name_beyond_the_limit_is_refused_before_the_body(
     here: Path, stream: Callable[..., Any], path: str
 ) -> None:
@@ -169,7 +171,9 @@ def test_long_names_while_they_are_written(here: Path, stream: Callable[..., Any
 
 
 @every_door
-@pytest.mark.parametrize("path", [None, 3, True, 1.5, ["file"], Named(3), bytearray(b"file"), object()], ids=repr)
+@pytest.mark.parametrize(
+    "path", [None, 3, True, 1.5, ["file"], Named(3), bytearray(b"file"), object()], ids=repr
+)
 def test_what_is_no_path_is_a_type_error(here: Path, door: Door, path: Any) -> None:
     with untouched(here), pytest.raises(TypeError):
         door.save(path, NEW)
@@ -271,9 +275,9 @@ def test_made_directories_are_flushed_from_the_top(here: Path) -> None:
 
     with use(Flushes()):
         durably.write_bytes("a/b/file", NEW, make_parents=True)
-    assert {path.stat().st_ino for path in (here, here / "a", here / "a" / "b", here / "a" / "b" / "file")} == set(
-        flushed
-    )
+    assert {
+        path.stat().st_ino for path in (here, here / "a", here / "a" / "b", here / "a" / "b" / "file")
+    } == set(flushed)
 
 
 # A directory that moves while the body runs.

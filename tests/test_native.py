@@ -80,7 +80,7 @@ def test_a_missing_call_of_macos_is_an_old_kernel() -> None:
 
 def test_the_answer_of_a_call_of_macos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Linux has a function of this name too: with another structure, but it fails in the same way.
-    monkeypatch.setattr(darwin, "_bound", {})
+    monkeypatch.setattr(darwin._c, "bound", {})
     with pytest.raises(OSError, match=os.strerror(errno.EBADF)):
         darwin.fstatfs(-1)
     fd = os.open(tmp_path, os.O_RDONLY)
@@ -96,14 +96,14 @@ def test_the_file_system_is_read_from_its_place(monkeypatch: pytest.MonkeyPatch)
         buffer[64:68] = (darwin.MNT_LOCAL | darwin.MNT_JOURNALED).to_bytes(4, "little")
         buffer[72:77] = b"apfs\0"
 
-    monkeypatch.setitem(darwin._bound, "fstatfs", fstatfs)
+    monkeypatch.setitem(darwin._c.bound, "fstatfs", fstatfs)
     assert darwin.fstatfs(3) == ("apfs", darwin.MNT_LOCAL | darwin.MNT_JOURNALED)
 
 
 def test_names_go_out_as_bytes_and_a_copy_without_a_state(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[tuple[object, ...]] = []
     for name in ("renameatx_np", "fclonefileat", "fcopyfile"):
-        monkeypatch.setitem(darwin._bound, name, lambda *arguments: calls.append(arguments))
+        monkeypatch.setitem(darwin._c.bound, name, lambda *arguments: calls.append(arguments))
     darwin.renameatx_np(3, "\udcff", 4, "b", darwin.RENAME_EXCL)
     darwin.fclonefileat(3, 4, "\udcff", 0)
     darwin.fcopyfile(3, 4, darwin.COPYFILE_ACL)
@@ -115,7 +115,7 @@ def test_the_boot_session(monkeypatch: pytest.MonkeyPatch) -> None:
         assert name == b"kern.bootsessionuuid"
         buffer.value = b"ABCD-12"
 
-    monkeypatch.setitem(darwin._bound, "sysctlbyname", sysctlbyname)
+    monkeypatch.setitem(darwin._c.bound, "sysctlbyname", sysctlbyname)
     assert darwin.boot_session() == "ABCD-12"
 
 

@@ -45,12 +45,20 @@ FLAGS = ["overwrite", "make_parents", "allow_in_place"]
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"durability": "full"}, ValueError, "durability must be one of 'none', 'consistent', 'durable', not 'full'"),
+        (
+            {"durability": "full"},
+            ValueError,
+            "durability must be one of 'none', 'consistent', 'durable', not 'full'",
+        ),
         ({"durability": "DURABLE"}, ValueError, "durability"),
         ({"durability": None}, ValueError, "durability"),
         ({"durability": True}, ValueError, "durability"),
         ({"durability": ["none"]}, ValueError, "durability"),
-        ({"metadata": "keep"}, ValueError, "metadata must be one of 'preserve', 'strict', 'fresh', not 'keep'"),
+        (
+            {"metadata": "keep"},
+            ValueError,
+            "metadata must be one of 'preserve', 'strict', 'fresh', not 'keep'",
+        ),
         ({"metadata": None}, ValueError, "metadata"),
         ({"metadata": []}, ValueError, "metadata"),
         ({"symlinks": "ignore"}, ValueError, "symlinks must be one of 'follow', 'replace', 'refuse'"),

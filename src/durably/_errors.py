@@ -1,11 +1,11 @@
 """The error tree: told apart by what the target holds afterwards.
 
-    OSError
-    ├── (any builtin error)        the target was not changed
-    ├── UnsupportedError           the target was not changed, and nothing was written
-    ├── NotDurableError            the target holds the new file; a power cut may take it back
-    ├── OutcomeUnknownError        the target holds the whole old or the whole new file
-    └── TornError                  the target may hold a part; the staged copy holds everything
+OSError
+├── (any builtin error)        the target was not changed
+├── UnsupportedError           the target was not changed, and nothing was written
+├── NotDurableError            the target holds the new file; a power cut may take it back
+├── OutcomeUnknownError        the target holds the whole old or the whole new file
+└── TornError                  the target may hold a part; the staged copy holds everything
 """
 
 from __future__ import annotations

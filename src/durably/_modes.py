@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 _LETTERS = frozenset("rwxabt+")
 _NEWLINES = (None, "", "\n", "\r", "\r\n")
 _DEFAULT_ENCODING = "utf-8"
+_LARGEST = 2**31 - 1  # the builtin open takes a C int
 
 
 class Mode:
@@ -26,7 +27,7 @@ class Mode:
         self.action = _action(mode)
         self.reads = "+" in mode
         self.text = "b" not in mode
-        self.buffering = buffering
+        self.buffering = _size(buffering)
         self.encoding = encoding or _DEFAULT_ENCODING
         self.errors = errors
         self.newline = newline
@@ -51,18 +52,28 @@ class Mode:
             codecs.lookup_error(self.errors)
 
     def _check_binary(self) -> None:
-        given = {"encoding": self.encoding != _DEFAULT_ENCODING, "errors": self.errors, "newline": self.newline}
+        given = {
+            "encoding": self.encoding != _DEFAULT_ENCODING,
+            "errors": self.errors,
+            "newline": self.newline,
+        }
         for name, value in given.items():
             if value:
                 raise ValueError(f"binary mode doesn't take {name!r}")
 
 
 @lru_cache(maxsize=128, typed=True)
-def parsed(
-    mode: str, buffering: int, encoding: str | None, errors: str | None, newline: str | None
-) -> Mode:
+def parsed(mode: str, buffering: int, encoding: str | None, errors: str | None, newline: str | None) -> Mode:
     """A `Mode`; equal arguments share one."""
     return Mode(mode, buffering, encoding, errors, newline)
+
+
+def _size(buffering: int) -> int:
+    if not isinstance(buffering, int):
+        raise TypeError(f"buffering must be an int, not {type(buffering).__name__}")
+    if not -1 <= buffering <= _LARGEST:
+        raise ValueError(f"buffering must lie between -1 and {_LARGEST}, not {buffering}")
+    return buffering
 
 
 def _action(mode: str) -> str:

@@ -40,4 +40,3 @@ def _parsed(fields: list[bytes], after: list[bytes]) -> FileSystem:
     kind, _, *rest = (word.decode("utf-8", "replace") for word in after)
     of_super = rest[0].split(",") if rest else []
     return FileSystem(kind, tuple(dict.fromkeys(of_mount + of_super)), fields[2].decode("ascii"))
-

@@ -7,6 +7,7 @@ import errno
 from durably import _promises
 from durably._errors import NotDurableError, TornError
 from durably._options import CONSISTENT, DURABLE, LEVELS, NONE, Receipt
+from durably._save import CLOSED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,14 +22,13 @@ _NO_ROOM = {errno.EPERM, errno.EACCES, errno.EROFS}
 _CHUNK = 1 << 20
 
 
-
 def stage(routine: Routine, save: Save) -> None:
     """Make the temporary of a located save."""
     create = routine.create_unnamed if save.held else routine.create
     try:
         create(save)
     except OSError as error:
-        if not _may_rewrite(save) or error.errno not in _NO_ROOM:
+        if not _may_rewrite(save) or save.fd != CLOSED or error.errno not in _NO_ROOM:
             raise
         save.temporary = None
         routine.create_spare(save)
@@ -62,7 +62,7 @@ def conclude(routine: Routine, save: Save, size: int) -> Receipt:
     """Make a published save durable, close everything, and say what was done."""
     level = save.options.durability
     failure = None
-    if save.private is not None:
+    if save.private is not None or save.in_place:
         _tidy(routine, save)
     if level is DURABLE and not save.in_place:
         try:
@@ -122,21 +122,26 @@ def _rewrite(routine: Routine, save: Save) -> None:
     try:
         if save.options.durability is NONE:
             calls.fsync(source)
-        target = routine.open_target(save)
+        _overwrite(routine, save, source)
+    finally:
         try:
-            save.in_place = True
+            calls.close(source)
+        except OSError as error:
+            save.skipped["close"] = str(error.strerror)  # it was only read
+    save.steps.append("rewrite in place")
+
+
+def _overwrite(routine: Routine, save: Save, source: int) -> None:
+    target = routine.open_target(save)
+    try:
+        save.in_place = True
+        try:
             _pour(routine, source, target)
         finally:
-            calls.close(target)
+            routine.calls.close(target)
     except OSError as error:
-        if save.in_place:
-            raise _torn(routine, save, error) from error
-        raise
-    finally:
-        calls.close(source)
+        raise _torn(routine, save, error) from error
     save.published = True
-    save.steps.append("rewrite in place")
-    _tidy(routine, save)
 
 
 def _pour(routine: Routine, source: int, target: int) -> None:
@@ -191,7 +196,7 @@ def discard(routine: Routine, save: Save, error: BaseException) -> None:
     try:
         routine.remove(save)
     except OSError as failure:
-        left = (save.private or save.temporary, save.second)
+        left = (save.private,) if save.private else (save.temporary, save.second)
         paths = (routine.location(save, name) for name in left if name is not None)
         _note_leftovers(error, tuple(paths), f"could not be removed: {failure.strerror}")
     routine.release(save)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 import warnings
 
 from durably import _commit, _forks
@@ -284,7 +285,8 @@ class AtomicWriter(_Life["F_co"]):
             f"commit() or discard() {left}".rstrip(),
             ResourceWarning,
             stacklevel=2,
-            source=self,
+            # A warning with a source is lost while the interpreter ends (CPython's _warnings.c).
+            source=None if sys.is_finalizing() else self,
         )
 
     def __reduce__(self) -> NoReturn:

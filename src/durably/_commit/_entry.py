@@ -65,6 +65,22 @@ def follow(calls: Syscalls, save: Save, found: os.stat_result) -> bool:
     """
     if not stat.S_ISLNK(found.st_mode):
         raise _refusal(save, found)
+    if not is_followed(save):
+        return False
+    _check_protected(calls, save, found)
+    destination = calls.readlink(save.name, dir_fd=save.directory)
+    left = save.directory
+    save.directory = save.staging = enter(calls, save, destination, left)
+    calls.close(left)
+    return True
+
+
+def is_followed(save: Save) -> bool:
+    """Whether the options have the symbolic link at the target followed. False: it is to be replaced.
+
+    Raises FileExistsError under ``overwrite=False``, and OSError with ELOOP for a link that is
+    refused or one too many.
+    """
     if not save.options.overwrite:
         raise exists(save)
     if save.options.symlinks == "replace":
@@ -74,11 +90,6 @@ def follow(calls: Syscalls, save: Save, found: os.stat_result) -> bool:
     save.links += 1
     if save.links > _LINKS:
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), save.path)
-    _check_protected(calls, save, found)
-    destination = calls.readlink(save.name, dir_fd=save.directory)
-    left = save.directory
-    save.directory = save.staging = enter(calls, save, destination, left)
-    calls.close(left)
     return True
 
 

@@ -163,7 +163,9 @@ class MacOS(Posix):
 
     def location(self, save: Save, name: str) -> str:
         try:
-            path: bytes = self.calls.fcntl(save.directory, mac.F_GETPATH, bytes(_PATH_SIZE))
+            path: bytes = self.calls.fcntl(
+                save.staging if save.spare else save.directory, mac.F_GETPATH, bytes(_PATH_SIZE)
+            )
         except (OSError, TypeError):
             return super().location(save, name)  # no directory was opened, or it was removed
         return os.path.join(os.fsdecode(path.partition(b"\0")[0]), name)

@@ -138,6 +138,7 @@ class Posix(Routine):
     def create_spare(self, save: Save) -> None:
         spare = next((path for path in _SPARE if os.access(path, os.W_OK | os.X_OK)), _SPARE[-1])
         save.staging = self.calls.open(spare, DIRECTORY)
+        save.where = spare
         save.spare = True
         self.create(save)
 
@@ -186,15 +187,6 @@ class Posix(Routine):
         mode = save.options.permissions
         if mode is not None and mode & _SET_ID:
             self.calls.fchmod(save.fd, mode)
-
-    def flush(self, save: Save) -> None:
-        self.calls.fsync(save.fd)
-        save.steps.append("fsync")
-
-    def flush_unwitnessed(self, save: Save) -> None:
-        # The descriptor was opened after the writing: fsync(2) may miss an error from before.
-        save.skipped["witness"] = "others wrote the file and closed it; an earlier write error may be missed"
-        self.flush(save)
 
     def publish(self, save: Save) -> None:
         self._close_before_rename(save)

@@ -65,10 +65,6 @@ class Routine(ABC):
         """
 
     @abstractmethod
-    def flush_unwitnessed(self, save: Save) -> None:
-        """`flush` for a file that others wrote and closed."""
-
-    @abstractmethod
     def copy_old(self, save: Save) -> None:
         """Fill the temporary with the old content, sharing its extents where the system can."""
 
@@ -87,9 +83,16 @@ class Routine(ABC):
     def seal(self, save: Save) -> None:  # noqa: B027 # nothing to do on Windows
         """Give the temporary the permission bits that writing has taken from it."""
 
-    @abstractmethod
     def flush(self, save: Save) -> None:
         """Bring the temporary's content and metadata to the device. An error is final."""
+        self.calls.fsync(save.fd)
+        save.steps.append("fsync")
+
+    def flush_unwitnessed(self, save: Save) -> None:
+        """`flush` for a file that others wrote and closed."""
+        # The descriptor was opened after the writing: fsync(2) may miss an error from before.
+        save.skipped["witness"] = "others wrote the file and closed it; an earlier write error may be missed"
+        self.flush(save)
 
     @abstractmethod
     def publish(self, save: Save) -> None:

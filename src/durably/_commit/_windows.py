@@ -9,7 +9,6 @@ import stat
 from durably import _names
 from durably._commit import _windows_entry as entry
 from durably._commit import _windows_metadata as metadata
-from durably._commit._entry import exists
 from durably._commit._metadata import lose
 from durably._commit._private import check_alone, check_regular
 from durably._commit._routine import Routine
@@ -146,14 +145,6 @@ class Windows(Routine):
     def link(self, save: Save) -> None:
         raise NotImplementedError  # every temporary has a name here
 
-    def flush(self, save: Save) -> None:
-        self.calls.fsync(save.fd)
-        save.steps.append("fsync")
-
-    def flush_unwitnessed(self, save: Save) -> None:
-        save.skipped["witness"] = "others wrote the file and closed it; an earlier write error may be missed"
-        self.flush(save)
-
     def publish(self, save: Save) -> None:
         new = self.calls.fstat(save.fd)
         save.identity = (new.st_dev, new.st_ino)
@@ -161,8 +152,6 @@ class Windows(Routine):
             self.files.patiently(lambda: self._rename(save), lambda: self._refuse(save))
         except OSError as error:
             if not self._took_place(save, error):
-                if code(error) in TAKEN:
-                    raise exists(save) from error
                 raise
         save.published = True
         save.temporary = None

@@ -6,7 +6,7 @@ import errno
 import os
 import stat
 
-from durably._commit._entry import exists
+from durably._commit._entry import exists, is_followed
 from durably._commit._windows_paths import split
 from durably._errors import UnsupportedError
 from durably._native import windows as win
@@ -15,8 +15,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from durably._save import Save
     from durably._syscalls import Syscalls
-
-_LINKS = 63  # as many as Windows follows on one path
 
 
 def target(save: Save) -> str:
@@ -106,14 +104,7 @@ def _make(calls: Syscalls, save: Save, parent: str, name: str) -> None:
 
 def _follow(calls: Syscalls, save: Save) -> bool:
     """Go on to where a link leads. False: the link itself is to be replaced."""
-    if not save.options.overwrite:
-        raise exists(save)
-    if save.options.symlinks == "replace":
+    if not is_followed(save):
         return False
-    if save.options.symlinks == "refuse":
-        raise OSError(errno.ELOOP, "is a symbolic link, and symlinks='refuse'", save.path)
-    save.links += 1
-    if save.links > _LINKS:
-        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), save.path)
     _enter(calls, save, os.path.join(save.directory, calls.readlink(target(save))))
     return True

@@ -9,6 +9,8 @@ import errno
 import os
 import sys
 
+from durably._native.c_library import CLibrary
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -38,58 +40,36 @@ _STATFS_SIZE = 2168
 _FLAGS_AT, _KIND_AT, _KIND_SIZE = 64, 72, 16
 _UUID_SIZE = 64
 
-_bound: dict[str, Any] = {}
 
+def _prototypes() -> dict[str, tuple[Any, ...]]:
+    from ctypes import c_char_p, c_int, c_size_t, c_uint32, c_void_p
 
-def _function(name: str) -> Any:
-    try:
-        return _bound[name]
-    except KeyError:
-        return _bind(name)
-
-
-def _bind(name: str) -> Any:
-    import ctypes
-
-    c_int, c_char_p, c_uint32, c_void_p = ctypes.c_int, ctypes.c_char_p, ctypes.c_uint32, ctypes.c_void_p
-    arguments = {
+    return {
         "renameatx_np": (c_int, c_char_p, c_int, c_char_p, c_uint32),
         "fclonefileat": (c_int, c_int, c_char_p, c_uint32),
         "fcopyfile": (c_int, c_int, c_void_p, c_uint32),
         "fstatfs": (c_int, c_void_p),
-        "sysctlbyname": (c_char_p, c_void_p, c_void_p, c_void_p, ctypes.c_size_t),
+        "sysctlbyname": (c_char_p, c_void_p, c_void_p, c_void_p, c_size_t),
     }
-    library = ctypes.CDLL(None, use_errno=True)
-    # On x86-64 the plain name is the old call with 32-bit inodes; on ARM there is only the new one.
-    function = getattr(library, f"{name}$INODE64", None) or getattr(library, name, None)
-    if function is None:
-        raise OSError(errno.ENOSYS, f"the C library has no {name}")
-    function.argtypes = arguments[name]
 
-    def checked(*values: object) -> int:
-        result: int = function(*values)
-        if result < 0:
-            number = ctypes.get_errno()
-            raise OSError(number, os.strerror(number))
-        return result
 
-    _bound[name] = checked
-    return checked
+# On x86-64 the plain name is the old call with 32-bit inodes; on ARM there is only the new one.
+_c = CLibrary(_prototypes, ("$INODE64", ""))
 
 
 def renameatx_np(old_directory: int, old: str, new_directory: int, new: str, flags: int) -> None:
     """renameatx_np(2): macOS 10.12; ENOTSUP where the file system lacks the flag."""
-    _function("renameatx_np")(old_directory, os.fsencode(old), new_directory, os.fsencode(new), flags)
+    _c("renameatx_np", old_directory, os.fsencode(old), new_directory, os.fsencode(new), flags)
 
 
 def fclonefileat(source: int, directory: int, name: str, flags: int) -> None:
     """fclonefileat(2): a new file with the source's content, mode, ACL and attributes; APFS."""
-    _function("fclonefileat")(source, directory, os.fsencode(name), flags)
+    _c("fclonefileat", source, directory, os.fsencode(name), flags)
 
 
 def fcopyfile(source: int, target: int, flags: int) -> None:
     """fcopyfile(3), without a state."""
-    _function("fcopyfile")(source, target, None, flags)
+    _c("fcopyfile", source, target, None, flags)
 
 
 def fstatfs(fd: int) -> tuple[str, int]:
@@ -97,7 +77,7 @@ def fstatfs(fd: int) -> tuple[str, int]:
     import ctypes
 
     buffer = ctypes.create_string_buffer(_STATFS_SIZE)
-    _function("fstatfs")(fd, buffer)
+    _c("fstatfs", fd, buffer)
     kind = buffer.raw[_KIND_AT : _KIND_AT + _KIND_SIZE].split(b"\0")[0]
     flags = int.from_bytes(buffer.raw[_FLAGS_AT : _FLAGS_AT + 4], "little")
     return os.fsdecode(kind), flags
@@ -111,5 +91,5 @@ def boot_session() -> str:
 
     buffer = ctypes.create_string_buffer(_UUID_SIZE)
     size = ctypes.c_size_t(_UUID_SIZE)
-    _function("sysctlbyname")(b"kern.bootsessionuuid", buffer, ctypes.byref(size), None, 0)
+    _c("sysctlbyname", b"kern.bootsessionuuid", buffer, ctypes.byref(size), None, 0)
     return buffer.value.decode("ascii")

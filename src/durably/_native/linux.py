@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import errno
 import os
+
+from durably._native.c_library import CLibrary
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,57 +20,34 @@ _STATX_SIZE = 256
 _STATX_MASK_AT = 0
 _STATX_MNT_ID_AT = 0x90
 
-_bound: dict[str, Any] = {}
 
+def _prototypes() -> dict[str, tuple[Any, ...]]:
+    from ctypes import c_char_p, c_int, c_int64, c_uint, c_void_p
 
-def _function(name: str) -> Any:
-    try:
-        return _bound[name]
-    except KeyError:
-        return _bind(name)
-
-
-def _bind(name: str) -> Any:
-    import ctypes
-
-    c_int, c_uint, c_char_p, c_int64 = ctypes.c_int, ctypes.c_uint, ctypes.c_char_p, ctypes.c_int64
-    arguments = {
+    return {
         "renameat2": (c_int, c_char_p, c_int, c_char_p, c_uint),
         "sync_file_range": (c_int, c_int64, c_int64, c_uint),
         "syncfs": (c_int,),
-        "statx": (c_int, c_char_p, c_int, c_uint, ctypes.c_void_p),
+        "statx": (c_int, c_char_p, c_int, c_uint, c_void_p),
     }
-    try:
-        function = getattr(ctypes.CDLL(None, use_errno=True), name)
-    except AttributeError:
-        # An old C library (musl before 1.2.5 has no renameat2) is an old kernel to us.
-        raise OSError(errno.ENOSYS, f"the C library has no {name}") from None
-    function.argtypes = arguments[name]
 
-    def checked(*values: object) -> int:
-        result: int = function(*values)
-        if result == -1:
-            number = ctypes.get_errno()
-            raise OSError(number, os.strerror(number))
-        return result
 
-    _bound[name] = checked
-    return checked
+_c = CLibrary(_prototypes)
 
 
 def renameat2(old_directory: int, old: str, new_directory: int, new: str, flags: int) -> None:
     """renameat2(2): Linux 3.15, glibc 2.28."""
-    _function("renameat2")(old_directory, os.fsencode(old), new_directory, os.fsencode(new), flags)
+    _c("renameat2", old_directory, os.fsencode(old), new_directory, os.fsencode(new), flags)
 
 
 def sync_file_range(fd: int, offset: int, size: int, flags: int) -> None:
     """sync_file_range(2): starts write-out; promises nothing by itself."""
-    _function("sync_file_range")(fd, offset, size, flags)
+    _c("sync_file_range", fd, offset, size, flags)
 
 
 def syncfs(fd: int) -> None:
     """syncfs(2): reports write-back errors since Linux 5.8."""
-    _function("syncfs")(fd)
+    _c("syncfs", fd)
 
 
 def ficlone(target: int, source: int) -> None:
@@ -88,7 +66,7 @@ def mount_id(fd: int) -> int:
     import ctypes
 
     buffer = ctypes.create_string_buffer(_STATX_SIZE)
-    _function("statx")(fd, b"", AT_EMPTY_PATH, STATX_MNT_ID, buffer)
+    _c("statx", fd, b"", AT_EMPTY_PATH, STATX_MNT_ID, buffer)
     if int.from_bytes(buffer.raw[_STATX_MASK_AT : _STATX_MASK_AT + 4], "little") & STATX_MNT_ID:
         return int.from_bytes(buffer.raw[_STATX_MNT_ID_AT : _STATX_MNT_ID_AT + 8], "little")
     with open(f"/proc/self/fdinfo/{fd}", "rb") as file:

@@ -1,0 +1,270 @@
+"""A process is killed at every system call of a save: the target is whole, and what is left is swept."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import doors
+import durably
+from capabilities import find, needs_linux, needs_posix, needs_strace
+from doors import CASES, LEVELS, LINUX, NEW, RENAMED, WAYS, Door, Way, folder, in_child, prepare, read, shown
+from durably._syscalls import Syscalls
+from durably.testing import RecordingSyscalls, use
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+pytestmark = [needs_posix, needs_linux]
+
+STRANGERS = {".durably-f-1-2-3-4-5.tmp", ".durably-notes.tmp", ".durably-f.tmp~"}
+_NEXT = b"the next save\n"
+
+
+@pytest.fixture
+def path() -> Iterator[Path]:
+    with folder() as directory:
+        yield directory / "target"
+
+
+class Killing(RecordingSyscalls):
+    """A table in which the process dies at the N-th call, before it or after it."""
+
+    def __init__(self, at: int, base: Syscalls, *, after: bool = False) -> None:
+        super().__init__(base)
+        self.at = at
+        self.after = after
+
+    def _watched(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        watched = super()._watched(name, function)
+
+        def killed(*arguments: object, **keywords: object) -> object:
+            result = watched(*arguments, **keywords)
+            if self.after and len(self.record) == self.at:
+                _die()
+            return result
+
+        return killed
+
+    def _before(self, *_: object) -> None:
+        if not self.after and len(self.record) == self.at:
+            _die()
+
+
+def _die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _killed(body: Callable[[], object]) -> bool:
+    """Run the body in a forked child. Whether the child was killed."""
+    child = os.fork()
+    if child == 0:
+        try:
+            body()
+            os._exit(0)
+        except BaseException as error:  # noqa: BLE001 # nothing may leave the child
+            os.write(2, repr(error).encode())
+        finally:
+            os._exit(3)
+    status = os.waitpid(child, 0)[1]
+    assert status in (0, signal.SIGKILL), status
+    return status != 0
+
+
+def _check_left(door: Door, path: Path, old: bytes | None, told: object) -> set[str]:
+    """After a kill: the target is whole, the rest is removed by a sweep, the next save works."""
+    content = read(path)
+    assert content in (old, door.content(old)), told
+    left = doors.beside(path) - STRANGERS
+    assert all(map(doors.is_temporary, left)), (told, left)
+    swept = durably.sweep(path.parent, older_than=0)
+    assert {os.path.basename(each.path) for each in swept} == left, told
+    assert all(each.removed for each in swept), (told, swept)
+    assert doors.beside(path) == STRANGERS, told
+    assert read(path) == content, told
+    if door.states != ("new",):
+        door.save(path, _NEXT)
+        assert read(path) == door.content(content, _NEXT), told
+    return left
+
+
+def _prepared(path: Path, state: str) -> bytes | None:
+    old = prepare(path, state)
+    for stranger in STRANGERS:
+        (path.parent / stranger).write_bytes(b"")
+    return old
+
+
+def _calls(door: Door, state: str, way: Way, path: Path, level: str) -> tuple[list[str], tuple[str, ...]]:
+    table = RecordingSyscalls(way.base())
+    _prepared(path, state)
+    with use(table, way.system):
+        receipt = door.save(path, NEW, durability=level)
+    return table.names, receipt.steps
+
+
+def _kill_at_each_call(door: Door, state: str, way: Way, level: str, path: Path) -> None:
+    names, steps = _calls(door, state, way, path, level)
+    unnamed = names.index("link") if "create unnamed" in steps else 0
+    if door.streams and way is LINUX:
+        assert bool(unnamed) == ("unnamed" in durably.probe(path.parent).supports)
+    found = set()
+    for number in range(1, len(names) + 2):
+        after = number > len(names)
+        table = Killing(min(number, len(names)), way.base(), after=after)
+        old = _prepared(path, state)
+
+        def save(table: Syscalls = table) -> None:
+            with use(table, way.system):
+                door.save(path, NEW, durability=level)
+
+        assert _killed(save), (number, names)
+        told = f"{'after' if after else 'before'} call {table.at}, {names[table.at - 1]}, of {names}"
+        content = read(path)
+        left = _check_left(door, path, old, told)
+        assert not (left and number <= unnamed + 1), (told, left)
+        found.add(content == door.content(old))
+    assert found == {False, True}
+
+
+# Every door on Linux; on the other ways the doors that differ there.
+EACH = [(door, state, LINUX, LEVELS[number % 3]) for number, (door, state) in enumerate(CASES)] + [
+    (door, state, way, LEVELS[(number + shift) % 3])
+    for shift, way in enumerate(WAYS[1:])
+    for number, (door, state) in enumerate(RENAMED)
+]
+
+
+@pytest.mark.parametrize(("door", "state", "way", "level"), EACH, ids=shown)
+def test_killed_at_each_call(door: Door, state: str, way: Way, level: str, path: Path) -> None:
+    in_child(lambda: _kill_at_each_call(door, state, way, level, path))
+
+
+def _die_in_the_body(door: Door, way: Way, path: Path) -> None:
+    """The writing has begun, and much of it has reached the disk."""
+    with use(way.base(), way.system):
+        if door.streams:
+            with durably.open(path, "wb", buffering=0) as file:
+                file.write(NEW[:5000])
+                os.fsync(file.fileno())
+                _die()
+        with durably.staged_path(path) as temporary:
+            temporary.write_bytes(NEW[:5000])
+            _die()
+
+
+@pytest.mark.parametrize("way", WAYS, ids=shown)
+@pytest.mark.parametrize("door", [doors.BY_NAME["open wb"], doors.BY_NAME["staged_path"]], ids=shown)
+@pytest.mark.parametrize("state", ["new", "replaced"])
+def test_killed_in_the_body(door: Door, state: str, way: Way, path: Path) -> None:
+    old = _prepared(path, state)
+    assert in_child(lambda: _killed(lambda: _die_in_the_body(door, way, path)))
+    assert read(path) == old
+    left = _check_left(door, path, old, way)
+    if door.streams and way is LINUX and "unnamed" in durably.probe(path.parent).supports:
+        assert not left
+    else:
+        assert len(left) == 1
+
+
+def test_what_a_living_process_has_staged_is_not_swept(path: Path) -> None:
+    """The kills above would pass with a sweep that removes everything."""
+    _prepared(path, "new")
+    with use(doors.NamedOnly()), durably.open(path, "wb") as file, durably.staged_path(path) as temporary:
+        file.write(NEW)
+        temporary.write_bytes(NEW)
+        before = doors.beside(path)
+        assert len(before) == len(STRANGERS) + 2
+        swept = in_child(
+            lambda: [(each.removed, each.reason) for each in durably.sweep(path.parent, older_than=0)]
+        )
+        assert [removed for removed, _ in swept] == [False, False]
+        assert doors.beside(path) == before
+    assert doors.beside(path) == STRANGERS
+
+
+# With strace: the kernel kills, and no table of ours says which calls there are.
+
+_CHANGING = (
+    "openat,write,ftruncate,fsync,fdatasync,syncfs,rename,renameat,renameat2,link,linkat,unlink,unlinkat,"
+    "mkdir,mkdirat,rmdir,fchmod,fchown,flock,fsetxattr,fremovexattr,ioctl,close"
+)
+
+
+class Traced:
+    """Runs a save in a forked child that strace watches from before the first call."""
+
+    def __init__(self, *arguments: str) -> None:
+        self.command = [find("strace") or "strace", "-q", "-e", f"trace={_CHANGING}", *arguments]
+
+    def run(self, save: Callable[[], object]) -> tuple[bool, str]:
+        """Whether the child was killed, and the calls that were seen."""
+        go_reader, go = os.pipe()
+
+        def wait_and_save() -> None:
+            os.read(go_reader, 1)
+            save()
+
+        child = os.fork()
+        if child == 0:
+            status = 3
+            try:
+                wait_and_save()
+                status = 0
+            finally:
+                os._exit(status)
+        os.close(go_reader)
+        command = [*self.command, "-p", str(child)]
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as strace:
+            assert strace.stderr is not None
+            seen = strace.stderr.readline()
+            os.write(go, b"!")
+            os.close(go)
+            status = os.waitpid(child, 0)[1]
+            seen += strace.stderr.read()
+        assert status in (0, signal.SIGKILL), (status, seen)
+        return status != 0, seen
+
+
+def _kill_at_each_traced_call(door: Door, state: str, path: Path) -> None:
+    def save() -> None:
+        door.save(path, NEW)
+
+    _prepared(path, state)
+    killed, seen = Traced().run(save)
+    assert not killed
+    assert read(path) is not None
+    met = Counter(re.findall(r"^(\w+)\(", seen, re.MULTILINE))
+    assert met["fsync"] == 2, seen
+    found = set()
+    for call, times in met.items():
+        for number in range(1, times + 1):
+            old = _prepared(path, state)
+            killed, seen = Traced("-e", f"inject={call}:signal=SIGKILL:when={number}").run(save)
+            assert killed, (call, number, seen)
+            content = read(path)
+            _check_left(door, path, old, f"{call} number {number}")
+            found.add(content == door.content(old))
+    assert found == {False, True}
+
+
+@needs_strace
+@pytest.mark.parametrize(
+    ("door", "state"),
+    [
+        (doors.BY_NAME["write_bytes"], "replaced"),
+        (doors.BY_NAME["open wb"], "replaced"),
+        (doors.BY_NAME["open x"], "new"),
+        (doors.BY_NAME["staged_path"], "new"),
+    ],
+    ids=shown,
+)
+def test_killed_by_strace(door: Door, state: str, tmp_path: Path) -> None:
+    in_child(lambda: _kill_at_each_traced_call(door, state, tmp_path / "target"))
