@@ -6,6 +6,7 @@ import errno
 import os
 import pickle
 import shutil
+import signal
 import sys
 import tempfile
 import traceback
@@ -225,9 +226,18 @@ def beside(path: Path) -> set[str]:
     return set(os.listdir(path.parent)) - {path.name}
 
 
-def descriptors() -> set[str]:
-    """The open descriptors of this process, and one of the look itself."""
-    return set(os.listdir("/dev/fd"))
+def descriptors() -> set[int]:
+    """The open descriptors of this process."""
+    found = set(map(int, os.listdir("/dev/fd")))
+    return {fd for fd in found if _is_open(fd)}  # one was of the look itself
+
+
+def _is_open(fd: int) -> bool:
+    try:
+        os.fstat(fd)
+    except OSError:
+        return False
+    return True
 
 
 def named_leftovers(error: BaseException | None, receipt: Receipt | None) -> set[str]:
@@ -265,9 +275,14 @@ def in_child(body: Callable[[], T], *, user: int | None = None) -> T:
         os.close(reader)
         _answer(body, user, writer)
     os.close(writer)
-    with open(reader, "rb") as file:
-        answer = file.read()
-    _, status = os.waitpid(child, 0)
+    try:
+        with open(reader, "rb") as file:
+            answer = file.read()
+    except BaseException:
+        os.killpg(child, signal.SIGKILL)  # the test takes too long
+        raise
+    finally:
+        _, status = os.waitpid(child, 0)
     assert status == 0, f"the child ended with status {status:#x}"
     failure, value = pickle.loads(answer)
     assert failure is None, failure
@@ -276,6 +291,7 @@ def in_child(body: Callable[[], T], *, user: int | None = None) -> T:
 
 def _answer(body: Callable[[], object], user: int | None, writer: int) -> NoReturn:
     try:
+        os.setpgid(0, 0)
         if user is not None:
             os.setgroups([])
             os.setresgid(user, user, user)

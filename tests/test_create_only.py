@@ -11,7 +11,7 @@ import pytest
 import durably
 from capabilities import needs_posix, needs_unnamed_files
 from disk import NEW, OLD, Refusing, Without, names
-from doors import CREATORS, Door, name
+from doors import CREATORS, Door, shown
 from durably import UnsupportedError
 from durably.testing import RecordingSyscalls, use
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-every_door = pytest.mark.parametrize("door", CREATORS, ids=name)
+every_door = pytest.mark.parametrize("door", CREATORS, ids=shown)
 STREAMS: list[Callable[..., Any]] = [
     lambda path, **options: durably.open(path, "x", **options),
     lambda path, **options: durably.open(path, "xb", buffering=0, **options),
@@ -70,7 +70,7 @@ def test_an_existing_file_is_kept(tmp_path: Path, door: Door, durability: str) -
 def test_an_existing_file_is_refused_before_the_body_runs(tmp_path: Path, stream: Callable[..., Any]) -> None:
     (tmp_path / "file").write_bytes(OLD)
     ran = False
-    with pytest.raises(FileExistsError):  # noqa: PT012 # that the body does not run is the point
+    with pytest.raises(FileExistsError):  # that the body does not run is the point
         with stream(tmp_path / "file"):
             ran = True
     assert not ran
@@ -84,7 +84,7 @@ def test_a_file_that_appears_meanwhile_is_kept(
     tmp_path: Path, stream: Callable[..., Any], lacks: tuple[str, ...], durability: str
 ) -> None:
     target = tmp_path / "file"
-    with use(Without(*lacks)), pytest.raises(FileExistsError) as caught:  # noqa: PT012
+    with use(Without(*lacks)), pytest.raises(FileExistsError) as caught:
         with stream(target, durability=durability) as file:
             fill(file)
             target.write_bytes(b"somebody else's")
@@ -159,7 +159,7 @@ def test_a_place_that_cannot_do_it_is_refused_before_the_body_runs(
 ) -> None:
     ran = False
     lacking = Without("unnamed", "no-replace", "links")
-    with use(lacking), pytest.raises(UnsupportedError, match="without replacing one here") as caught:  # noqa: PT012
+    with use(lacking), pytest.raises(UnsupportedError, match="without replacing one here") as caught:
         with stream(tmp_path / "file"):
             ran = True
     assert not ran

@@ -202,7 +202,7 @@ class Traced:
     """Runs a save in a forked child that strace watches from before the first call."""
 
     def __init__(self, *arguments: str) -> None:
-        self.command = [find("strace") or "strace", "-q", "-e", f"trace={_CHANGING}", *arguments]
+        self.command = [find("strace") or "strace", "-e", f"trace={_CHANGING}", *arguments]
 
     def run(self, save: Callable[[], object]) -> tuple[bool, str]:
         """Whether the child was killed, and the calls that were seen."""
@@ -242,16 +242,19 @@ def _kill_at_each_traced_call(door: Door, state: str, path: Path) -> None:
     assert not killed
     assert read(path) is not None
     met = Counter(re.findall(r"^(\w+)\(", seen, re.MULTILINE))
-    assert met["fsync"] == 2, seen
+    assert met["fsync"] + met["syncfs"] == 2, seen
     found = set()
-    for call, times in met.items():
-        for number in range(1, times + 1):
+    for call in met:
+        # A later save makes fewer calls, as it remembers the mount table for a second: until one survives.
+        for number in range(1, met[call] + 2):
             old = _prepared(path, state)
             killed, seen = Traced("-e", f"inject={call}:signal=SIGKILL:when={number}").run(save)
-            assert killed, (call, number, seen)
             content = read(path)
-            _check_left(door, path, old, f"{call} number {number}")
+            _check_left(door, path, old, (call, number, seen))
             found.add(content == door.content(old))
+            if not killed:
+                break
+        assert number > 1, call
     assert found == {False, True}
 
 

@@ -15,7 +15,7 @@ import pytest
 import durably
 from capabilities import NOBODY, needs_posix, needs_root, needs_unprivileged_user
 from disk import NEW, OLD, Refusing, as_nobody, names
-from doors import MAIN, Door, name
+from doors import MAIN, Door, shown
 from durably import UnsupportedError
 from durably.testing import RecordingSyscalls, use
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 pytestmark = needs_posix
-every_door = pytest.mark.parametrize("door", MAIN, ids=name)
+every_door = pytest.mark.parametrize("door", MAIN, ids=shown)
 WRITES = {"write", "mkdir", "replace", "link", "renameat2", "ftruncate", "unlink"}
 
 

@@ -30,7 +30,7 @@ from disk import (
     needs_acls,
     umask,
 )
-from doors import NAMED, Door, name
+from doors import BY_NAME, Door, shown
 from durably.testing import RecordingSyscalls, use
 from mounts import mounted
 
@@ -40,8 +40,10 @@ if TYPE_CHECKING:
 
 pytestmark = needs_posix
 
-DOORS = [NAMED[door] for door in ("write_bytes", "open wb", "open a", "staged_path", "staged_path by rename")]
-every_door = pytest.mark.parametrize("door", DOORS, ids=name)
+DOORS = [
+    BY_NAME[door] for door in ("write_bytes", "open wb", "open a", "staged_path", "staged_path by rename")
+]
+every_door = pytest.mark.parametrize("door", DOORS, ids=shown)
 STRANGER, GROUP = 4321, 5432
 LIST = acl(("owner", 6), ("user", 4, STRANGER), ("group", 0), ("mask", 4), ("other", 0))
 INHERITED = acl(
@@ -251,7 +253,7 @@ def open_files_below(directory: Path) -> Iterator[str]:
             continue  # the descriptor of the listing itself
 
 
-@pytest.mark.parametrize("door", [NAMED[door] for door in ("write_bytes", "open wb", "open a")], ids=name)
+@pytest.mark.parametrize("door", [BY_NAME[door] for door in ("write_bytes", "open wb", "open a")], ids=shown)
 @pytest.mark.parametrize(
     "options", [{}, {"permissions": 0o600}, {"permissions": 0o640}, {"metadata": "fresh"}], ids=str
 )
@@ -367,7 +369,7 @@ def test_permissions_stand_in_place_of_both_acls(tmp_path: Path, door: Door, met
 
 
 @needs_unprivileged_user
-@pytest.mark.parametrize("door", DOORS, ids=name)
+@pytest.mark.parametrize("door", DOORS, ids=shown)
 def test_setuid_that_was_asked_for_survives_the_writing(tmp_path: Path, door: Door) -> None:
     # write(2) takes setuid and setgid from a file when an ordinary user writes to it.
     os.chown(tmp_path, NOBODY, NOBODY)

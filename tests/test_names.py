@@ -14,14 +14,14 @@ import pytest
 import durably
 from capabilities import needs_posix, needs_proc, needs_unprivileged_user
 from disk import NEW, OLD, RecordingSyscalls, Without, as_nobody, names, untouched
-from doors import MAIN, Door, name
+from doors import MAIN, Door, shown
 from durably import UnsupportedError, _names
 from durably.testing import use
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-every_door = pytest.mark.parametrize("door", MAIN, ids=name)
+every_door = pytest.mark.parametrize("door", MAIN, ids=shown)
 STREAMS: list[Callable[..., Any]] = [lambda path: durably.open(path, "wb"), durably.staged_path]
 every_stream = pytest.mark.parametrize("stream", STREAMS, ids=["open", "staged_path"])
 
@@ -146,9 +146,8 @@ def test_a_name_beyond_the_limit_is_refused_before_the_body(
     here: Path, stream: Callable[..., Any], path: str
 ) -> None:
     ran = False
-    with pytest.raises(OSError, match=os.strerror(errno.ENAMETOOLONG)) as caught:  # noqa: PT012
-        with stream(path):
-            ran = True
+    with pytest.raises(OSError, match=os.strerror(errno.ENAMETOOLONG)) as caught, stream(path):
+        ran = True
     assert (caught.value.errno, caught.value.filename, ran) == (errno.ENAMETOOLONG, path, False)
     assert names(here) == []
 
@@ -343,7 +342,7 @@ def test_a_directory_that_is_swapped_for_a_link_is_not_followed(
 @needs_posix
 def test_a_directory_that_is_removed_is_an_error(here: Path) -> None:
     (here / "place").mkdir()
-    with pytest.raises(FileNotFoundError) as caught, durably.open("place/file", "wb") as file:  # noqa: PT012
+    with pytest.raises(FileNotFoundError) as caught, durably.open("place/file", "wb") as file:
         file.write(NEW)
         (here / "place").rmdir()
     assert caught.value.filename == "place/file"

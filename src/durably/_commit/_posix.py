@@ -114,10 +114,11 @@ class Posix(Routine):
 
     def adopt(self, save: Save) -> int:
         _private.check_alone(self.calls, save)
+        _private.check_regular(save, self.lookup(save.staging, save.name))
         save.fd = self.calls.open(save.name, READ, dir_fd=save.staging)
-        save.temporary = save.name
         written = self.calls.fstat(save.fd)
         _private.check_regular(save, written)
+        save.temporary = save.name
         save.identity = (written.st_dev, written.st_ino)
         save.steps.append("write")
         if save.carries or save.options.permissions is not None:

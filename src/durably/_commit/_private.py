@@ -50,7 +50,7 @@ def _look_at_plain(routine: Posix, save: Save) -> None:
 
 def check_alone(calls: Syscalls, save: Save) -> None:
     """Refuse a private directory that has no file of the target's name, or other files."""
-    others = sorted(calls.listdir(save.staging))
+    others = _listed(calls, save.staging)
     missing = save.name not in others
     if not missing:
         others.remove(save.name)
@@ -61,6 +61,15 @@ def check_alone(calls: Syscalls, save: Save) -> None:
     if others:
         message = f"other files were left beside the staged one{listed}; the target was not changed"
         raise OSError(errno.ENOTEMPTY, message, save.path)
+
+
+def _listed(calls: Syscalls, directory: int) -> list[str]:
+    # A descriptor of its own: on btrfs one shows only what was there when it was opened (Linux 6.5).
+    fresh = calls.open(".", DIRECTORY, dir_fd=directory)
+    try:
+        return sorted(calls.listdir(fresh))
+    finally:
+        calls.close(fresh)
 
 
 def check_regular(save: Save, written: os.stat_result) -> None:

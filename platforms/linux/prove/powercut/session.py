@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from contextlib import nullcontext
+from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -51,14 +52,15 @@ class Session:
         pattern = os.urandom(max(16, min(size, 1 << 16)))
         return (pattern * (size // len(pattern) + 1))[:size]
 
-    def save(self, name: str, content: bytes, act: Callable[[str], object]) -> bool:
-        """Have ``act`` save a file of the directory, so that its content is this. False: no room.
+    def save(self, name: str, data: bytes, writer: Writer, *, whole: bytes | None = None) -> bool:
+        """Have a writer save a file of the directory. False: it said that there is no room.
 
+        ``data``: what the writer is given. ``whole``: what the file then holds; by default, the same.
         Raises whatever else goes wrong.
         """
-        number = self._begin(name, digest_of(content), self._durable)
+        number = self._begin(name, digest_of(data if whole is None else whole), self._durable)
         try:
-            act(os.path.join(self.root, name))
+            writer(os.path.join(self.root, name), data)
         except NotDurableError:
             self.mark("done", id=number, durable=False)
         except OSError as error:
@@ -87,9 +89,9 @@ class Session:
         """Write a mark into the disk's log."""
         os.pwrite(self._mark, json.dumps({"event": event, **content}).encode(), 0)
 
-    def share(self, works: list[Callable[[], object]]) -> None:
-        """Run each in a process of its own, at the same time. Raises RuntimeError if one fails."""
-        processes = [system.child(work) for work in works]
+    def share(self, number: int, work: Callable[[int], object]) -> None:
+        """Run so many processes at the same time, each told its number. Raises RuntimeError if one fails."""
+        processes = [system.child(partial(work, each)) for each in range(number)]
         for process in processes:
             system.wait(process, "a concurrent writer")
 

@@ -167,13 +167,13 @@ def _runs(chunks: dict[int, bytearray]) -> Iterator[tuple[int, list[bytearray]]]
 
 
 def sampled(log: Log, history: History, number: int, seed: int) -> list[Cut]:
-    """So many cuts: a quarter right after a save returned, a quarter before a flush, half anywhere."""
+    """So many cuts: right after a save has returned, before a flush, after one, and anywhere."""
     first, last = history.begin + 1, len(log.entries)
     flushes = [at for at in range(first, last) if log.entries[at].kind == FLUSH]
     random = Random(seed)
     cuts: list[Cut] = []
     for count in range(number):
-        places = (history.acknowledged, flushes, (), ())[count % 4]
+        places = (history.acknowledged, flushes, [at + 1 for at in flushes], ())[count % 4]
         point = random.choice(places) if places else random.randint(first, last)
         cuts.append(Cut(point, seed + count))
     return cuts

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import signal
 import sys
@@ -54,7 +55,12 @@ def punch(fd: int, offset: int, length: int) -> None:
 
 def become_disk() -> None:
     """prctl(2): let the kernel not wait, for memory, for writes to the disk that this process is."""
-    _checked(_libc.prctl(_SET_IO_FLUSHER, 1, 0, 0, 0), "PR_SET_IO_FLUSHER")
+    try:
+        _checked(_libc.prctl(_SET_IO_FLUSHER, 1, 0, 0, 0), "PR_SET_IO_FLUSHER")
+    except OSError as error:
+        if error.errno != errno.EPERM:
+            raise
+        # Without CAP_SYS_RESOURCE, as in many containers: only a machine short of memory would notice.
 
 
 def child(work: Callable[[], object]) -> int:

@@ -8,6 +8,7 @@ and `CONTROLS`.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from typing import TYPE_CHECKING, NamedTuple
@@ -25,7 +26,7 @@ ALL = ("ext4", "xfs", "btrfs")
 _WHOLE, _KEPT = frozenset({"torn"}), frozenset({"stale", "lost"})
 _FILES = 8
 _CROWD = 3
-_FREE = 3 << 20
+_FREE = 2 << 20
 
 
 class Workload(NamedTuple):
@@ -59,14 +60,14 @@ def replacing(session: Session, writer: Writer) -> None:
     """Save a few files again and again."""
     for _ in range(session.rounds):
         content = session.content()
-        session.save(f"file{session.random.randrange(_FILES)}", content, lambda path, c=content: writer(path, c))  # type: ignore[misc]
+        session.save(f"file{session.random.randrange(_FILES)}", content, writer)
 
 
 def creating(session: Session, writer: Writer) -> None:
     """Save new files only."""
     for number in range(session.rounds):
         content = session.content()
-        session.save(f"new{number}", content, lambda path, c=content: writer(path, c))  # type: ignore[misc]
+        session.save(f"new{number}", content, writer)
 
 
 def growing(session: Session, writer: Writer) -> None:
@@ -76,7 +77,7 @@ def growing(session: Session, writer: Writer) -> None:
         name = session.random.choice(sorted(whole))
         record = session.content(session.random.choice((100, 5000, 40_000)))
         whole[name] += record
-        session.save(name, whole[name], lambda path, r=record: writer(path, r))  # type: ignore[misc]
+        session.save(name, record, writer, whole=whole[name])
 
 
 def planting(session: Session, writer: Writer) -> None:
@@ -84,7 +85,7 @@ def planting(session: Session, writer: Writer) -> None:
     for number in range(session.rounds):
         content = session.content()
         name = f"tree{number // 3}/{'deep/' * (number % 3)}leaf{number}"
-        session.save(name, content, lambda path, c=content: writer(path, c))  # type: ignore[misc]
+        session.save(name, content, writer)
 
 
 def recreating(session: Session, writer: Writer) -> None:
@@ -95,7 +96,7 @@ def recreating(session: Session, writer: Writer) -> None:
             session.delete(name)
         else:
             content = session.content()
-            session.save(name, content, lambda path, c=content: writer(path, c))  # type: ignore[misc]
+            session.save(name, content, writer)
 
 
 def crowding(session: Session, writer: Writer) -> None:
@@ -106,9 +107,9 @@ def crowding(session: Session, writer: Writer) -> None:
         for _ in range(session.rounds // _CROWD):
             name = session.random.choice((f"own{number}", "shared"))
             content = session.content()
-            session.save(name, content, lambda path, c=content: writer(path, c))  # type: ignore[misc]
+            session.save(name, content, writer)
 
-    session.share([lambda number=number: one(number) for number in range(_CROWD)])  # type: ignore[misc]
+    session.share(_CROWD, one)
 
 
 def filling(session: Session, writer: Writer) -> None:
@@ -118,17 +119,19 @@ def filling(session: Session, writer: Writer) -> None:
 
 
 def fill(path: str, free: int) -> None:
-    """Leave so many bytes of room on a file system."""
+    """Leave about so many bytes of room on a file system."""
     with open(path, "wb") as file:
-        room = os.statvfs(path)
-        size = room.f_bavail * room.f_frsize - free
-        while size > 0:
+        size, step = 0, 64 << 20
+        while step >= 1 << 16:
             try:
-                os.posix_fallocate(file.fileno(), 0, size)
-            except OSError:
-                size = size * 9 // 10  # what is free is not all for data
+                os.posix_fallocate(file.fileno(), size, step)
+            except OSError as error:
+                if error.errno != errno.ENOSPC:
+                    raise
+                step //= 4
             else:
-                break
+                size += step
+        file.truncate(size - free)
         os.fsync(file.fileno())
 
 

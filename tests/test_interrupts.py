@@ -1,0 +1,165 @@
+"""Exceptions from outside: whole old or whole new, nothing left, and the exception goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+import sys
+import time
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import doors
+import durably
+from capabilities import needs_posix
+from doors import CASES, LEVELS, LINUX, MAIN_CASES, NEW, RENAMED, WAYS, Door, Way, folder, in_child, prepare, read, shown
+from durably.testing import RecordingSyscalls, use
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from durably import AtomicWriter
+    from durably._syscalls import Syscalls
+
+pytestmark = needs_posix
+
+
+@pytest.fixture
+def path() -> Iterator[Path]:
+    with folder() as directory:
+        yield directory / "target"
+
+
+class Interrupting(RecordingSyscalls):
+    """A table whose N-th call is interrupted: before it is made, or when it has been made."""
+
+    def __init__(self, at: int, base: Syscalls, *, after: bool) -> None:
+        super().__init__(base)
+        self.at = at
+        self.after = after
+        self.result: object = None
+
+    def _watched(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        watched = super()._watched(name, function)
+
+        def interrupted(*arguments: object, **keywords: object) -> object:
+            number = len(self.record) + 1
+            if number == self.at and not self.after:
+                self.record.append(durably.testing.Call(name, arguments, keywords))
+                raise KeyboardInterrupt
+            result = watched(*arguments, **keywords)
+            if number == self.at:
+                self.result = result
+                raise KeyboardInterrupt
+            return result
+
+        return interrupted
+
+
+# Every door on Linux; on the other ways the doors that differ there.
+EACH = [(door, state, LINUX, LEVELS[number % 3]) for number, (door, state) in enumerate(CASES)] + [
+    (door, state, way, LEVELS[(number + shift) % 3])
+    for shift, way in enumerate(WAYS[1:])
+    for number, (door, state) in enumerate(RENAMED)
+]
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize(("door", "state", "way", "level"), EACH, ids=shown)
+def test_interrupted_at_each_call(
+    door: Door, state: str, way: Way, level: str, after: bool, path: Path
+) -> None:
+    number = 0
+    while True:
+        number += 1
+        old = prepare(path, state)
+        before = doors.descriptors()
+        table = Interrupting(number, way.base(), after=after)
+        try:
+            with use(table, way.system):
+                door.save(path, NEW, durability=level)
+        except KeyboardInterrupt as interrupt:
+            told = f"{'after' if after else 'before'} {table.record[number - 1]}"
+            assert not hasattr(interrupt, "leftovers"), told
+        else:
+            assert len(table.record) < number, "swallowed"
+            break
+        assert read(path) in (old, door.content(old)), told
+        assert not doors.beside(path), told
+        opened = doors.descriptors() - before
+        # What a call returned is lost where the interrupt comes before it is assigned.
+        if table.names[number - 1] in ("open", "dup") and after:
+            assert opened <= {table.result}, told
+        else:
+            assert not opened, told
+        for fd in opened:
+            os.close(fd)
+    assert number > 10
+
+
+class Struck(BaseException):
+    """What the signal's handler raises."""
+
+
+def _strike(*_: object) -> None:
+    raise Struck
+
+
+def _interrupted_at_random(door: Door, state: str, level: str, path: Path, times: int) -> dict[str, int]:
+    """Many saves, each with a signal that raises some microseconds after its beginning."""
+    signal.signal(signal.SIGALRM, _strike)
+    warnings.simplefilter("ignore", ResourceWarning)  # a writer that was struck before its block began
+    chance = random.Random(f"{door.name} {state}")
+    longest = _longest(door, state, level, path)
+    count = {"struck": 0, "old": 0, "new": 0, "descriptors": 0}
+    for _ in range(times):
+        old = prepare(path, state)
+        before = doors.descriptors()
+        struck = returned = False
+        try:
+            try:
+                signal.setitimer(signal.ITIMER_REAL, chance.uniform(1e-6, longest))
+                door.save(path, NEW, durability=level)
+                returned = True
+            finally:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+        except Struck as strike:
+            struck = True
+            assert not hasattr(strike, "leftovers")
+        content = read(path)
+        assert content in (old, door.content(old))
+        assert not doors.beside(path), doors.beside(path)
+        assert struck or (returned and content == door.content(old))
+        count["struck"] += struck
+        count["new" if content == door.content(old) else "old"] += struck
+        opened = doors.descriptors() - before
+        count["descriptors"] += len(opened)
+        for fd in opened:
+            os.close(fd)
+    return count
+
+
+def _longest(door: Door, state: str, level: str, path: Path) -> float:
+    """How long a save takes, so that the signals fall on all of it."""
+    durations = []
+    for _ in range(20):
+        prepare(path, state)
+        start = time.perf_counter()
+        door.save(path, NEW, durability=level)
+        durations.append(time.perf_counter() - start)
+    return sorted(durations)[10] * 1.1
+
+
+@pytest.mark.parametrize(("door", "state"), RENAMED + [(doors.BY_NAME["open r+"], "replaced")], ids=shown)
+def test_interrupted_at_random(door: Door, state: str, path: Path) -> None:
+    times = 400
+    count = in_child(lambda: _interrupted_at_random(door, state, "durable", path, times))
+    assert count["struck"] > times / 4, count
+    assert count["old"], count
+    # Between a call's return and the assignment of its result nothing can be done in pure Python.
+    assert count["descriptors"] <= count["struck"] / 20, count
