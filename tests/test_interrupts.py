@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import re
 import signal
 import sys
 import time
+import traceback
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -52,11 +54,13 @@ class Interrupting(RecordingSyscalls):
             if number == self.at and not self.after:
                 self.record.append(durably.testing.Call(name, arguments, keywords))
                 raise KeyboardInterrupt
-            result = watched(*arguments, **keywords)
-            if number == self.at:
-                self.result = result
-                raise KeyboardInterrupt
-            return result
+            if number != self.at:
+                return watched(*arguments, **keywords)
+            try:
+                self.result = watched(*arguments, **keywords)
+            except OSError:
+                pass  # the call has failed, and that is not known either
+            raise KeyboardInterrupt
 
         return interrupted
 
@@ -92,14 +96,23 @@ def test_interrupted_at_each_call(
         assert read(path) in (old, door.content(old)), told
         assert not doors.beside(path), told
         opened = doors.descriptors() - before
-        # What a call returned is lost where the interrupt comes before it is assigned.
-        if table.names[number - 1] in ("open", "dup") and after:
-            assert opened <= {table.result}, told
-        else:
-            assert not opened, told
+        assert opened <= _lost(table), told
         for fd in opened:
             os.close(fd)
-    assert number > 10
+    assert number > 5
+
+
+def _lost(table: Interrupting) -> set[object]:
+    """The descriptor that nobody can know of: it was just opened, or just about to be closed."""
+    name, arguments, _ = table.record[table.at - 1]
+    if table.after:
+        return {table.result} if name in ("open", "dup") else set()
+    return {arguments[0]} if name == "close" else set()
+
+
+# Between the return of a call that opens and the assignment nothing can be done in pure Python, and
+# signals that arrive during the call are served just there.
+_LOSES = re.compile(r"\bopen\(|\bdup\(|\bcreate\(|\.enter\(|\bopen_\w+\(")
 
 
 class Struck(BaseException):
@@ -121,6 +134,7 @@ def _interrupted_at_random(door: Door, state: str, level: str, path: Path, times
         old = prepare(path, state)
         before = doors.descriptors()
         struck = returned = False
+        where = ""
         try:
             try:
                 signal.setitimer(signal.ITIMER_REAL, chance.uniform(1e-6, longest))
@@ -130,6 +144,7 @@ def _interrupted_at_random(door: Door, state: str, level: str, path: Path, times
                 signal.setitimer(signal.ITIMER_REAL, 0)
         except Struck as strike:
             struck = True
+            where = _line(strike)
             assert not hasattr(strike, "leftovers")
         content = read(path)
         assert content in (old, door.content(old))
@@ -138,10 +153,17 @@ def _interrupted_at_random(door: Door, state: str, level: str, path: Path, times
         count["struck"] += struck
         count["new" if content == door.content(old) else "old"] += struck
         opened = doors.descriptors() - before
+        assert len(opened) <= (_LOSES.search(where) is not None), (where, opened)
         count["descriptors"] += len(opened)
         for fd in opened:
             os.close(fd)
     return count
+
+
+def _line(error: BaseException) -> str:
+    """The line that was struck: the last but the handler's own."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return frames[-2].line or ""
 
 
 def _longest(door: Door, state: str, level: str, path: Path) -> float:
@@ -161,5 +183,4 @@ def test_interrupted_at_random(door: Door, state: str, path: Path) -> None:
     count = in_child(lambda: _interrupted_at_random(door, state, "durable", path, times))
     assert count["struck"] > times / 4, count
     assert count["old"], count
-    # Between a call's return and the assignment of its result nothing can be done in pure Python.
-    assert count["descriptors"] <= count["struck"] / 20, count
+    assert count["descriptors"] < count["struck"] / 2, count

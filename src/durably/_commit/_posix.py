@@ -113,7 +113,7 @@ class Posix(Routine):
         return os.path.join(self.location(save, save.private or ""), save.name)
 
     def adopt(self, save: Save) -> int:
-        _private.check_alone(self.calls, save)
+        _private.check_alone(save, _private.listed(self.calls, save.staging))
         _private.check_regular(save, self.lookup(save.staging, save.name))
         save.fd = self.calls.open(save.name, READ, dir_fd=save.staging)
         written = self.calls.fstat(save.fd)
@@ -334,19 +334,22 @@ class Posix(Routine):
                     return  # in use by others by now
 
     def release(self, save: Save) -> None:
-        descriptors = [save.directory]
-        if save.staging is not save.directory:
-            descriptors.append(save.staging)
+        # One by one: where an interrupt breaks this off, another release closes the rest.
+        directory, save.directory = save.directory, None
+        if save.staging is directory:
+            save.staging = None
+        if directory is not None:
+            self._close(save, directory)
+        if save.staging is not None:
+            staging, save.staging = save.staging, None
+            self._close(save, staging)
         if save.fd != CLOSED:
-            descriptors.append(save.fd)
-        if save.made:
-            descriptors.extend(parent for parent, _ in save.made)
-        save.directory = save.staging = None
-        save.fd = CLOSED
-        save.made = ()
-        for fd in descriptors:
-            if fd is not None:
-                self._close(save, fd)
+            fd, save.fd = save.fd, CLOSED
+            self._close(save, fd)
+        while save.made:
+            (parent, _), *rest = save.made
+            save.made = tuple(rest)
+            self._close(save, parent)
 
     def _close(self, save: Save, fd: int) -> None:
         try:

@@ -34,36 +34,34 @@ def create(routine: Posix, save: Save) -> None:
 def _look_at_plain(routine: Posix, save: Save) -> None:
     """See what the builtin open gives a new file here, after umask and default ACL."""
     calls = routine.calls
-    name = _names.fresh("f")
-    fd = calls.open(name, CREATE, PLAIN, dir_fd=save.staging)
+    save.temporary = _names.fresh("f")
+    fd = calls.open(save.temporary, CREATE, PLAIN, dir_fd=save.staging)
     try:
         save.plain_mode = stat.S_IMODE(calls.fstat(fd).st_mode)
         save.plain_acl = routine.access_list(fd)
-        save.temporary = name
         if not save.options.overwrite:
             routine.rehearse(save)
     finally:
         calls.close(fd)
-        calls.unlink(save.temporary or name, dir_fd=save.staging)
-        save.temporary = None
+    calls.unlink(save.temporary, dir_fd=save.staging)
+    save.temporary = None
 
 
-def check_alone(calls: Syscalls, save: Save) -> None:
-    """Refuse a private directory that has no file of the target's name, or other files."""
-    others = _listed(calls, save.staging)
+def check_alone(save: Save, others: list[str]) -> None:
+    """Refuse a private directory that has no file of the target's name, or ``others`` besides it."""
     missing = save.name not in others
     if not missing:
         others.remove(save.name)
-    listed = f" ({', '.join(others)})" if others else ""
+    besides = f" ({', '.join(others)})" if others else ""
     if missing:
-        message = f"nothing was written to the staged path{listed}; the target was not changed"
+        message = f"nothing was written to the staged path{besides}; the target was not changed"
         raise FileNotFoundError(errno.ENOENT, message, save.path)
     if others:
-        message = f"other files were left beside the staged one{listed}; the target was not changed"
+        message = f"other files were left beside the staged one{besides}; the target was not changed"
         raise OSError(errno.ENOTEMPTY, message, save.path)
 
 
-def _listed(calls: Syscalls, directory: int) -> list[str]:
+def listed(calls: Syscalls, directory: int) -> list[str]:
     # A descriptor of its own: on btrfs one shows only what was there when it was opened (Linux 6.5).
     fresh = calls.open(".", DIRECTORY, dir_fd=directory)
     try:

@@ -103,7 +103,7 @@ class Windows(Routine):
         self._remove_staged(save)
 
     def adopt(self, save: Save) -> int:
-        check_alone(self.calls, save)
+        check_alone(save, sorted(self.calls.listdir(save.staging)))
         path = os.path.join(save.staging, save.name)
         check_regular(save, self.calls.stat(path, follow_symlinks=False))
         metadata.dress(self.calls, save, path)
