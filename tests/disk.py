@@ -12,7 +12,6 @@ import tempfile
 import traceback
 from contextlib import contextmanager
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from capabilities import NOBODY, linux, needs, proc, root
@@ -20,6 +19,7 @@ from durably.testing import RecordingSyscalls, use
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 OLD = b"the old content\n"
 NEW = b"the new content, which is longer\n"

@@ -19,7 +19,6 @@ import durably
 from capabilities import shared_memory
 from durably import NotDurableError, Receipt, _names
 from durably._syscalls import Syscalls
-from durably.testing import use
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -91,7 +91,7 @@ def test_an_unknown_system_is_refused_before_the_disk_is_touched(
     monkeypatch.setattr(_commit, "_active", None)
     for save in (durably.write_bytes, durably.open, durably.staged_path):
         with pytest.raises(UnsupportedError, match="no commit routine for 'plan9'") as caught:
-            save(tmp_path / "file", b"x") if save is durably.write_bytes else save(tmp_path / "file")
+            save(tmp_path / "file", b"x") if save is durably.write_bytes else save(tmp_path / "file")  # type: ignore[call-arg] # by parameter
         assert caught.value.errno == errno.ENOTSUP
         assert caught.value.path == ""
     assert names(tmp_path) == []

@@ -10,13 +10,11 @@ import errno
 import os
 import stat
 import struct
-import sys
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import doors
-import durably
 from capabilities import needs_linux, needs_proc
 from doors import (
     CASES,

@@ -18,7 +18,22 @@ import pytest
 import doors
 import durably
 from capabilities import needs_posix
-from doors import CASES, LEVELS, LINUX, MAIN_CASES, NEW, RENAMED, WAYS, Door, Way, folder, in_child, prepare, read, shown
+from doors import (
+    CASES,
+    LEVELS,
+    LINUX,
+    MAIN_CASES,
+    NEW,
+    RENAMED,
+    WAYS,
+    Door,
+    Way,
+    folder,
+    in_child,
+    prepare,
+    read,
+    shown,
+)
 from durably.testing import RecordingSyscalls, use
 
 if TYPE_CHECKING:
@@ -145,10 +160,13 @@ def _interrupted_at_random(door: Door, state: str, level: str, path: Path, times
         except Struck as strike:
             struck = True
             where = _line(strike)
+            import traceback as tb
+
+            where = "".join(tb.format_exception(strike))
             assert not hasattr(strike, "leftovers")
         content = read(path)
         assert content in (old, door.content(old))
-        assert not doors.beside(path), doors.beside(path)
+        assert not doors.beside(path), where
         assert struck or (returned and content == door.content(old))
         count["struck"] += struck
         count["new" if content == door.content(old) else "old"] += struck
@@ -179,8 +197,181 @@ def _longest(door: Door, state: str, level: str, path: Path) -> float:
 
 @pytest.mark.parametrize(("door", "state"), RENAMED + [(doors.BY_NAME["open r+"], "replaced")], ids=shown)
 def test_interrupted_at_random(door: Door, state: str, path: Path) -> None:
-    times = 400
+    times = 300
     count = in_child(lambda: _interrupted_at_random(door, state, "durable", path, times))
     assert count["struck"] > times / 4, count
     assert count["old"], count
     assert count["descriptors"] < count["struck"] / 2, count
+
+
+# In the body.
+
+
+class Bodies:
+    """Ways to leave a body by an exception, each with what comes out of it."""
+
+    @staticmethod
+    def error(_: Any) -> None:
+        raise ValueError("of the body")
+
+    @staticmethod
+    def interrupt(_: Any) -> None:
+        raise KeyboardInterrupt
+
+    @staticmethod
+    def exit(_: Any) -> None:
+        sys.exit(3)
+
+    @staticmethod
+    def recursion(_: Any) -> None:
+        def deeper() -> int:
+            return deeper() + 1
+
+        deeper()
+
+    @staticmethod
+    def closed(file: Any) -> None:
+        """The file is closed first, which decides nothing."""
+        if hasattr(file, "close"):
+            file.close()
+        raise ValueError("of the body")
+
+
+BODIES: list[tuple[Callable[[Any], None], type[BaseException]]] = [
+    (Bodies.error, ValueError),
+    (Bodies.interrupt, KeyboardInterrupt),
+    (Bodies.exit, SystemExit),
+    (Bodies.recursion, RecursionError),
+    (Bodies.closed, ValueError),
+]
+BLOCKS: dict[str, Callable[[Path], Any]] = {
+    "w": lambda path: durably.open(path, "w"),
+    "wb": lambda path: durably.open(path, "wb"),
+    "unbuffered": lambda path: durably.open(path, "wb", buffering=0),
+    "w+": lambda path: durably.open(path, "w+"),
+    "a": lambda path: durably.open(path, "a"),
+    "a+b": lambda path: durably.open(path, "a+b"),
+    "staged_path": durably.staged_path,
+}
+
+
+def _begin(thing: Any) -> None:
+    """Write what must never be seen, more than a buffer holds, and then some that stays in the buffer."""
+    if not hasattr(thing, "write"):
+        thing.write_bytes(NEW)
+        return
+    binary = "b" in thing.mode
+    for piece in (b"half a file" * 10_000, b"the rest"):
+        thing.write(piece if binary else piece.decode())
+
+
+@pytest.mark.parametrize("way", WAYS, ids=shown)
+@pytest.mark.parametrize("state", ["new", "replaced"])
+@pytest.mark.parametrize(("body", "kind"), BODIES, ids=lambda each: getattr(each, "__name__", None))
+@pytest.mark.parametrize("block", BLOCKS)
+def test_an_exception_in_the_body_discards(
+    block: str, body: Callable[[Any], None], kind: type[BaseException], state: str, way: Way, path: Path
+) -> None:
+    old = prepare(path, state)
+    before = doors.descriptors()
+    with use(way.base(), way.system):
+        saving = BLOCKS[block](path)
+        with pytest.raises(kind) as caught, saving as thing:
+            _begin(thing)
+            body(thing)
+    assert not hasattr(caught.value, "leftovers")
+    assert saving.receipt is None
+    _check_untouched(path, old, before)
+
+
+def _check_untouched(path: Path, old: bytes | None, before: set[int]) -> None:
+    assert read(path) == old
+    assert not doors.beside(path)
+    assert doors.descriptors() == before
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+def test_a_generator_that_is_closed_discards(block: str, path: Path) -> None:
+    def saver() -> Iterator[None]:
+        with BLOCKS[block](path) as thing:
+            _begin(thing)
+            yield
+
+    old = prepare(path, "replaced")
+    before = doors.descriptors()
+    saving = saver()
+    next(saving)
+    assert read(path) == old
+    saving.close()  # type: ignore[attr-defined] # a generator
+    _check_untouched(path, old, before)
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+def test_a_task_that_is_cancelled_discards(block: str, path: Path) -> None:
+    async def saver() -> None:
+        with BLOCKS[block](path) as thing:
+            _begin(thing)
+            await asyncio.sleep(60)
+
+    async def cancel() -> None:
+        task = asyncio.create_task(saver())
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    old = prepare(path, "replaced")
+    before = doors.descriptors()
+    asyncio.run(cancel())
+    _check_untouched(path, old, before)
+
+
+@pytest.mark.parametrize("block", [block for block in BLOCKS if block != "staged_path"])
+def test_a_writer_that_is_dropped_discards(block: str, path: Path) -> None:
+    old = prepare(path, "replaced")
+    before = doors.descriptors()
+    writer: AtomicWriter[Any] | None = BLOCKS[block](path)
+    assert writer is not None
+    _begin(writer.file)
+    with pytest.warns(ResourceWarning, match="unfinished"):
+        writer = None
+    _check_untouched(path, old, before)
+
+
+def test_a_staged_path_that_is_dropped_discards(path: Path) -> None:
+    old = prepare(path, "replaced")
+    before = doors.descriptors()
+    staged: durably.staged_path | None = durably.staged_path(path)
+    assert staged is not None
+    staged.__enter__().write_bytes(NEW)
+    with pytest.warns(ResourceWarning, match="unfinished"):
+        staged = None
+    _check_untouched(path, old, before)
+
+
+@pytest.mark.parametrize(("door", "state"), MAIN_CASES, ids=shown)
+def test_too_deep_for_the_save_itself(door: Door, state: str, path: Path) -> None:
+    """The stack ends somewhere within the save, at whatever depth it has there."""
+    warnings.simplefilter("ignore", ResourceWarning)
+    door.save(path, NEW)  # what is imported at the first save is there
+
+    def deep(depth: int) -> None:
+        if depth:
+            deep(depth - 1)
+        else:
+            door.save(path, NEW)
+
+    limit = sys.getrecursionlimit()
+    outcomes = set()
+    for room in range(1, 60):
+        old = prepare(path, state)
+        try:
+            deep(limit - room - len(traceback.extract_stack()))
+        except RecursionError as error:
+            outcomes.add(RecursionError)
+            told = "".join(traceback.format_exception(error)[-12:])
+            del error
+        else:
+            outcomes.add(None)
+        assert read(path) in (old, door.content(old)), told
+    assert outcomes == {RecursionError, None}

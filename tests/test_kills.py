@@ -15,12 +15,13 @@ import doors
 import durably
 from capabilities import find, needs_linux, needs_posix, needs_strace
 from doors import CASES, LEVELS, LINUX, NEW, RENAMED, WAYS, Door, Way, folder, in_child, prepare, read, shown
-from durably._syscalls import Syscalls
 from durably.testing import RecordingSyscalls, use
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from durably._syscalls import Syscalls
 
 pytestmark = [needs_posix, needs_linux]
 

@@ -467,7 +467,7 @@ def test_a_file_that_may_not_be_read_keeps_what_can_be_seen(tmp_path: Path, old:
     os.chown(tmp_path, NOBODY, NOBODY)
 
     def save() -> None:
-        with pytest.raises(OSError, match="xattr:user.colour"):
+        with pytest.raises(OSError, match=r"xattr:user\.colour"):
             durably.write_bytes(target, NEW, metadata="strict")
         receipt = durably.write_bytes(target, NEW)
         assert receipt.lost == ("xattr:user.colour",)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +13,10 @@ import pytest
 
 import durably
 from capabilities import needs_posix, needs_proc, needs_unprivileged_user
-from disk import NEW, OLD, RecordingSyscalls, Without, as_nobody, names, untouched
+from disk import NEW, OLD, Without, as_nobody, names, untouched
 from doors import MAIN, Door, shown
 from durably import UnsupportedError, _names
-from durably.testing import use
+from durably.testing import RecordingSyscalls, use
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,7 +54,7 @@ class Text(str):
     __repr__ = __format__ = __str__  # type: ignore[assignment]
 
 
-class Colour(str, Enum):
+class Colour(StrEnum):
     RED = "red"
 
 
@@ -232,7 +232,7 @@ def test_missing_directories_are_made_on_request(here: Path, door: Door, path: s
 def test_directories_that_were_made_go_with_a_discarded_save(here: Path, stream: Callable[..., Any]) -> None:
     streams = {STREAMS[0]: durably.open, STREAMS[1]: durably.staged_path}
     (here / "a").mkdir()
-    with pytest.raises(KeyError), streams[stream]("a/b/c/file", make_parents=True):
+    with pytest.raises(KeyError), streams[stream]("a/b/c/file", make_parents=True):  # type: ignore[operator] # by parameter
         raise KeyError
     assert names(here) == ["a"]
     assert names(here / "a") == []

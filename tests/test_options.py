@@ -104,7 +104,7 @@ def test_a_level_may_be_given_by_its_name(tmp_path: Path, level: Durability) -> 
 
 def test_the_levels_are_strings() -> None:
     assert [str(level) for level in Durability] == ["none", "consistent", "durable"]
-    assert Durability.DURABLE == "durable"
+    assert Durability.DURABLE == "durable"  # type: ignore[comparison-overlap] # a StrEnum is a str
     assert json.dumps(Durability.NONE) == '"none"'
 
 
@@ -125,8 +125,8 @@ def test_every_mode_is_taken(permissions: int) -> None:
 
 def test_a_receipt_is_read_by_name() -> None:
     assert repr(RECEIPT) == (
-        "Receipt(path='f', size=3, replaced=True, in_place=False, durability=<Durability.DURABLE: 'durable'>, "
-        "steps=('create', 'write'), skipped={'unlink': 'why'}, lost=('acl',))"
+        "Receipt(path='f', size=3, replaced=True, in_place=False, "
+        "durability=<Durability.DURABLE: 'durable'>, steps=('create', 'write'), skipped={'unlink': 'why'}, lost=('acl',))"
     )
     assert RECEIPT._fields == (
         "path",

@@ -398,7 +398,7 @@ def test_the_witness_is_the_file_system_where_it_tells(tmp_path: Path, kind: str
     with mounted(kind, tmp_path / "mount") as place:
         receipts = {}
         for level in ("durable", "consistent", "none"):
-            staged = durably.staged_path(place / "file", durability=level)  # type: ignore[arg-type]
+            staged = durably.staged_path(place / "file", durability=level)
             with staged as temporary:
                 temporary.write_bytes(NEW)
             assert staged.receipt is not None
@@ -415,7 +415,7 @@ def test_a_flush_that_fails_keeps_the_old_file(tmp_path: Path) -> None:
     with mounted("ext4", tmp_path / "mount") as place:
         target = place / "file"
         target.write_bytes(OLD)
-        with use(Refusing(syncfs=errno.EIO)), pytest.raises(OSError, match=os.strerror(errno.EIO)):  # noqa: SIM117
+        with use(Refusing(syncfs=errno.EIO)), pytest.raises(OSError, match=os.strerror(errno.EIO)):
             with durably.staged_path(target) as temporary:
                 temporary.write_bytes(NEW)
         assert target.read_bytes() == OLD

@@ -312,7 +312,7 @@ def on(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     def choose(kind: str) -> None:
         monkeypatch.setattr(Linux, "file_system", lambda _, __: FileSystem(kind))
 
-    return choose
+    return choose  # type: ignore[return-value] # by parameter
 
 
 @pytest.mark.parametrize("kind", ["f", "h", "d"])

@@ -1,6 +1,6 @@
 """The routine of Windows, on Linux, over a table whose calls act on the real disk."""
 
-# ruff: noqa: PT012 # the blocks that raise are the writers' own
+# the blocks that raise are the writers' own
 
 from __future__ import annotations
 

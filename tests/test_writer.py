@@ -80,13 +80,13 @@ def test_the_file_is_exactly_what_open_gives(tmp_path: Path, mode: str, letter: 
             assert getattr(file, method)() == getattr(expected, method)()
         assert isinstance(file.fileno(), int)
         if text:
-            assert (file.mode, file.encoding, file.errors) == (
+            assert (file.mode, file.encoding, file.errors) == (  # type: ignore[attr-defined] # by parameter
                 expected.mode,
-                expected.encoding,
-                expected.errors,
+                expected.encoding,  # type: ignore[attr-defined] # by parameter
+                expected.errors,  # type: ignore[attr-defined] # by parameter
             )
-            assert file.line_buffering == expected.line_buffering
-            assert type(file.buffer) is type(expected.buffer)
+            assert file.line_buffering == expected.line_buffering  # type: ignore[attr-defined] # by parameter
+            assert type(file.buffer) is type(expected.buffer)  # type: ignore[attr-defined] # by parameter
     assert file.closed
 
 
@@ -402,7 +402,7 @@ def test_a_descriptor_that_the_body_closed_discards(target: Path, flush: bool, w
 def test_a_detached_buffer_is_an_error(target: Path, mode: str) -> None:
     with pytest.raises(ValueError, match="detached"), durably.open(target, mode) as file:
         file.write(NEW if "b" in mode else NEW.decode())
-        below = file.detach()
+        below = file.detach()  # type: ignore[attr-defined] # by parameter
     assert kept(target)
     assert below.closed
 
@@ -420,13 +420,13 @@ def test_a_file_that_outlives_its_writer_does_not_reach_other_files(target: Path
     try:
         assert number in opened
         calls: list[Callable[[], object]] = [
-            lambda: file.write(b"x"),
-            lambda: file.truncate(0),
+            lambda: file.write(b"x"),  # noqa: F821 # deleted at the end
+            lambda: file.truncate(0),  # noqa: F821
             file.flush,
             file.fileno,
-            lambda: raw.write(b"x"),
-            lambda: raw.truncate(0),
-            raw.fileno,
+            lambda: raw.write(b"x"),  # noqa: F821
+            lambda: raw.truncate(0),  # noqa: F821
+            raw.fileno,  # type: ignore[attr-defined] # by parameter
         ]
         for call in calls:
             with pytest.raises(ValueError, match=r"closed|detached"):
@@ -599,7 +599,7 @@ def test_a_generator_that_is_dropped_discards(target: Path) -> None:
 
     generator = lines()
     next(generator)
-    generator.close()
+    generator.close()  # type: ignore[attr-defined] # by parameter
     assert kept(target)
 
 

@@ -66,6 +66,8 @@ class Save:
     identity: tuple[int, int] | None = None
     """Its device and inode, by which a published file is recognised."""
 
+    closing: list[Any] | tuple[()] = ()
+    """What is to be closed, at the end."""
     limit: Durability = DURABLE
     """The highest level that is still kept, after what had to be left out."""
     published: bool = False

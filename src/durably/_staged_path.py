@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 from durably import _commit, _forks
 from durably._options import resolve
 from durably._paths import local
@@ -27,7 +29,8 @@ class staged_path:  # noqa: N801 # used like a function, as contextlib.suppress 
     Yields a `pathlib.Path` with the target's own name, in a private directory (mode 0700) beside the
     target: savers that look at the name or replace the file work, and readers of ``*.parquet`` do
     not trip over it. The file does not exist yet. Leaving the block saves it: it must be there,
-    closed, and alone; any exception throws the directory away.
+    closed, and alone; any exception throws the directory away. One that is entered and dropped does so
+    too, with a ResourceWarning.
 
     ``path`` and ``options`` are those of `durably.open`; ``receipt`` is set at the end. Permissions
     and other metadata are as everywhere, whatever the saver gave the file.
@@ -41,12 +44,12 @@ class staged_path:  # noqa: N801 # used like a function, as contextlib.suppress 
     so under "witness".
     """
 
-    __slots__ = ("_entered", "_generation", "_routine", "_save", "receipt")
+    __slots__ = ("_entered", "_generation", "_is_open", "_routine", "_save", "receipt")
 
     def __init__(self, path: StrPath, **options: Unpack[SaveOptions]) -> None:
         self._save = Save(local(path), resolve(options))
         self._routine = _commit.routine()
-        self._entered = False
+        self._entered = self._is_open = False
         self._generation = _forks.generation
         self.receipt: Receipt | None = None
 
@@ -57,14 +60,15 @@ class staged_path:  # noqa: N801 # used like a function, as contextlib.suppress 
             raise ValueError("a staged_path is entered once")
         self._entered = True
         self._generation = _forks.generation
+        self._is_open = True
         try:
             self._routine.locate(self._save)
-            path = Path(self._routine.create_private(self._save))
+            _forks.watch(None, self._routine, self._save)
+            return Path(self._routine.create_private(self._save))
         except BaseException as error:
+            self._decide()
             abandon(self._routine, self._save, error)
             raise
-        _forks.watch(None, self._routine, self._save)
-        return path
 
     def __exit__(
         self,
@@ -77,13 +81,32 @@ class staged_path:  # noqa: N801 # used like a function, as contextlib.suppress 
             if error is None:
                 raise RuntimeError(f"a forked child cannot commit its parent's save of {save.path!r}")
             return
-        _forks.forget(save)
         if error is not None:
+            self._decide()
             discard(routine, save, error)
             return
         try:
+            self._decide()
             self.receipt = finish(routine, save, routine.adopt(save))
         except BaseException as failure:
             self.receipt = getattr(failure, "receipt", None)
             abandon(routine, save, failure)
             raise
+
+    def _decide(self) -> None:
+        self._is_open = False
+        _forks.forget(self._save)
+
+    def __del__(self) -> None:
+        if not getattr(self, "_is_open", False) or self._generation != _forks.generation:
+            return
+        self._decide()
+        dropped = RuntimeError()
+        discard(self._routine, self._save, dropped)
+        left = "".join(getattr(dropped, "__notes__", ()))
+        warnings.warn(
+            f"unfinished save of {self._save.path!r} was discarded: use it in a with block {left}".rstrip(),
+            ResourceWarning,
+            stacklevel=2,
+            source=self,
+        )

@@ -30,7 +30,7 @@ from durably import _commit
 from durably._syscalls import Syscalls
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Callable, Generator, Iterator, Mapping
 
 __all__ = ["ERRORS", "Call", "FailingSyscalls", "RecordingSyscalls", "Syscalls", "every_failure", "use"]
 
@@ -164,7 +164,7 @@ def use(calls: Syscalls, system: str = sys.platform) -> Generator[None]:
 
 
 def every_failure(
-    errors: dict[str, tuple[int, ...]] | None = None,
+    errors: Mapping[str, tuple[int, ...]] | None = None,
     *,
     system: str = sys.platform,
     base: Syscalls | None = None,

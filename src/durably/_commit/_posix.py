@@ -210,8 +210,14 @@ class Posix(Routine):
         save.steps.append("rename")
         if save.fd != CLOSED:
             # With the lock: a reader's own flock(2) of the new file must not wait for the directory.
-            fd, save.fd = save.fd, CLOSED
-            self._close(save, fd)
+            self._let_go(save)
+
+    def _let_go(self, save: Save) -> None:
+        fd, save.fd = save.fd, CLOSED
+        try:
+            self.calls.close(fd)
+        except OSError as error:
+            save.skipped["close"] = str(error.strerror)
 
     def _close_before_rename(self, save: Save) -> None:
         """Have the errors that only close(2) reports, on network mounts, before the file is published."""
@@ -258,7 +264,7 @@ class Posix(Routine):
         self.calls.unlink(temporary, dir_fd=save.staging)
 
     def _drop_name(self, save: Save) -> None:
-        """Remove the temporary's name where a link has published the file, but the name could not be removed."""
+        """Remove the temporary's name where a link has published the file, and the name stayed."""
         if save.private is not None:
             return  # it goes with the directory
         try:
@@ -334,28 +340,24 @@ class Posix(Routine):
                     return  # in use by others by now
 
     def release(self, save: Save) -> None:
-        # One by one: where an interrupt breaks this off, another release closes the rest.
-        directory, save.directory = save.directory, None
-        if save.staging is directory:
-            save.staging = None
-        if directory is not None:
-            self._close(save, directory)
-        if save.staging is not None:
-            staging, save.staging = save.staging, None
-            self._close(save, staging)
+        opened = [save.directory, *(parent for parent, _ in save.made)]
+        if save.staging is not save.directory:
+            opened.append(save.staging)
         if save.fd != CLOSED:
-            fd, save.fd = save.fd, CLOSED
-            self._close(save, fd)
-        while save.made:
-            (parent, _), *rest = save.made
-            save.made = tuple(rest)
-            self._close(save, parent)
-
-    def _close(self, save: Save, fd: int) -> None:
-        try:
-            self.calls.close(fd)
-        except OSError as error:
-            save.skipped["close"] = str(error.strerror)
+            opened.append(save.fd)
+        # Without a call in between: where an interrupt breaks this off, another release closes the rest.
+        save.closing = [*save.closing, *opened]
+        save.directory = save.staging = None
+        save.fd = CLOSED
+        save.made = ()
+        while save.closing:
+            fd = save.closing[-1]
+            del save.closing[-1]
+            if fd is not None:
+                try:
+                    self.calls.close(fd)
+                except OSError as error:
+                    save.skipped["close"] = str(error.strerror)
 
     # Telling, and sweeping.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import stat
 
 from durably import _names
@@ -11,6 +10,8 @@ from durably._commit._flags import CREATE, DIRECTORY, NOFOLLOW, PLAIN
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import os
+
     from durably._commit._posix import Posix
     from durably._save import Save
     from durably._syscalls import Syscalls

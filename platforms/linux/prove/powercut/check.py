@@ -7,10 +7,10 @@ import os
 import selectors
 import signal
 import sys
-import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from . import system
+from .file_systems import FILE_SYSTEMS
 from .history import Found, History, Violation
 from .observe import Observer
 from .record import Recording, scratch
@@ -103,27 +103,16 @@ def _check(log: Log, cuts: list[Cut], plan: Plan, place: str, into: int) -> None
     history = History(log.marks())
     recording = recording_of(log)
     observer = Observer(recording, place, sorted(history.paths))
-    size = _size(recording)
-    disk = os.memfd_create("state")
+    size = FILE_SYSTEMS[recording.kind].size
+    disk = os.memfd_create(os.path.basename(place))
     seen: dict[tuple[int, tuple[int, ...]], Found] = {}
     for number, state in enumerate(rebuilt(log, cuts, plan)):
         fresh = state.key not in seen
         fsck = fresh and number % _FSCK_EVERY == 0
         if fresh:
-            state.image.pour(disk, size)
+            system.pour(disk, size, state.image.runs())
             seen[state.key] = observer.look(disk, fsck=fsck)
         found = seen[state.key]
         wrong = history.judge(found, state.cut.point)
         os.write(into, json.dumps([state.cut, wrong, found.leftovers, fresh, fsck]).encode() + b"\n")
     os.write(into, b"end\n")
-
-
-def _size(recording: Recording) -> int:
-    from .file_systems import FILE_SYSTEMS
-
-    return FILE_SYSTEMS[recording.kind].size
-
-
-def clock() -> float:
-    """Seconds, for the cost of a point."""
-    return time.monotonic()

@@ -6,13 +6,9 @@ import argparse
 import os
 import sys
 import tempfile
-from typing import TYPE_CHECKING
 
 from . import doctor
 from .file_systems import FILE_SYSTEMS
-
-if TYPE_CHECKING:
-    from argparse import Namespace
 
 SKIPPED = 77
 _KEEP = os.path.join(tempfile.gettempdir(), "powercut-logs")
@@ -60,8 +56,8 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--options", default="", help="more options of mount")
     run.add_argument("--points", type=int, default=1000, help="for each file system (1000)")
     run.add_argument("--exhaustive", action="store_true", help="every position of the log, four subsets each")
-    run.add_argument("--rounds", type=int, default=0, help="saves a workload (60; 4 if exhaustive)")
-    run.add_argument("--piece", type=int, default=4096, choices=(512, 4096), help="written as one by the disk")
+    run.add_argument("--rounds", type=int, default=0, help="saves a workload (60; 3 if exhaustive)")
+    run.add_argument("--piece", type=int, default=4096, choices=(512, 4096), help="what is written as one")
     run.add_argument("--record", action="store_true", help="write the proofs into platform.toml")
     run.add_argument("--keep", default=_KEEP, help=f"where the logs of failures go ({_KEEP})")
     replay = commands.add_parser("replay", help="one state of a kept log again")
@@ -82,6 +78,6 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_choice(parser: argparse.ArgumentParser) -> None:
     kinds = list(FILE_SYSTEMS)
-    parser.add_argument("--file-system", action="append", choices=kinds, help="by default, all; again for more")
+    parser.add_argument("--file-system", action="append", choices=kinds, help="all, if left out")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)

@@ -7,7 +7,9 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from . import controls, proof
+from . import controls, proof, system
+from .check import recording_of
+from .file_systems import FILE_SYSTEMS
 from .log import Log
 from .record import Recording
 from .runs import Budget, Result, keep, replay, run
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from argparse import Namespace
     from collections.abc import Callable
 
-_ROUNDS, _FEW_ROUNDS = 60, 4
+_ROUNDS, _FEW_ROUNDS = 60, 3
 _SHOWN = 3
 
 
@@ -134,13 +136,10 @@ def _replay(asked: Namespace) -> int:
 
 
 def _write_image(log: Log, cut: Cut, piece: int, path: str) -> None:
-    from .check import recording_of
-    from .file_systems import FILE_SYSTEMS
-
     recording = recording_of(log)
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     for state in rebuilt(log, [cut], Plan(piece, recording.work.lie)):
-        state.image.pour(fd, FILE_SYSTEMS[recording.kind].size)
+        system.pour(fd, FILE_SYSTEMS[recording.kind].size, state.image.runs())
     os.close(fd)
 
 
@@ -148,7 +147,8 @@ def _list(_: Namespace) -> int:
     for workload in PRODUCT:
         print(f"{workload.name:28} {(workload.course.__doc__ or '').strip()} Control: {workload.control}")
     for control in CONTROLS:
-        print(f"{control.name:28} expects {' or '.join(sorted(control.expects))} on {', '.join(control.where)}")
+        kinds, where = " or ".join(sorted(control.expects)), ", ".join(control.where)
+        print(f"{control.name:28} expects {kinds} on {where}")
     return 0
 
 

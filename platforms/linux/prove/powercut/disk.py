@@ -1,4 +1,4 @@
-"""The disk: a FUSE file system with one file, `disk`, behind which everything is written down.
+"""The disk: a FUSE file system with one file, behind which everything is written down.
 
 It speaks the kernel's protocol on /dev/fuse itself. One thread serves one request after the other, so
 that the log is one total order, and "answered before the flush came" is exact. What is written to the
@@ -38,18 +38,18 @@ _YEAR = 1 << 25
 _PUNCH_OR_ZERO = 0x02 | 0x10
 
 _ROOT = 1
-_FILES = {b"disk": 2, b"mark": 3}
-_DISK, _MARK = _FILES.values()
+_DISK, _MARK = 2, 3
 
 
 class Disk:
     """The served disk.
 
-    ``size``: in bytes. ``log``: what it is told goes there. ``failing``: the numbers, from 1, of the
-    writes that answer EIO and change nothing.
+    ``name``: of its file; ``size``: in bytes. ``log``: what it is told goes there.
+    ``failing``: the numbers, from 1, of the writes that answer EIO and change nothing.
     """
 
-    def __init__(self, size: int, log: LogWriter, failing: frozenset[int] = frozenset()) -> None:
+    def __init__(self, name: str, size: int, log: LogWriter, failing: frozenset[int] = frozenset()) -> None:
+        self._files = {name.encode(): _DISK, b"mark": _MARK}
         self._size = size
         self._log = log
         self._failing = failing
@@ -112,7 +112,7 @@ class Disk:
         return _INIT_OUT.pack(7, min(minor, 31), 1 << 17, flags, 16, 12, _LARGEST, 1, pages, 0, 0, 0)
 
     def _look_up(self, _: int, body: memoryview) -> bytes | int:
-        node = _FILES.get(bytes(body).rstrip(b"\0"))
+        node = self._files.get(bytes(body).rstrip(b"\0"))
         if node is None:
             return errno.ENOENT
         return _ENTRY_OUT.pack(node, 0, _YEAR, _YEAR, 0, 0) + self._status(node)

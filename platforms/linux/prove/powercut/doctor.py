@@ -19,11 +19,11 @@ def machine() -> list[str]:
         reasons.append("needs CAP_SYS_ADMIN: run as root; in a container with --privileged")
     if not _is_first_namespace():
         reasons.append("runs in a user namespace, where the kernel mounts no disk: run outside of it")
-    for path, cure in (("/dev/fuse", "modprobe fuse"), ("/dev/loop-control", "modprobe loop")):
+    for path, module in (("/dev/fuse", "fuse"), ("/dev/loop-control", "loop")):
         try:
             os.close(os.open(path, os.O_RDWR | os.O_CLOEXEC))
         except OSError as error:
-            cure = f"{cure}, as root; in a container --privileged, or --device {path}"
+            cure = f"modprobe {module}, as root; in a container also --privileged"
             reasons.append(f"cannot open {path} ({error.strerror}): {cure}")
     return reasons
 
@@ -32,7 +32,8 @@ def file_system(kind: str) -> list[str]:
     """Why this file system cannot be tried; empty: all is well."""
     known = FILE_SYSTEMS[kind]
     programs = (known.make[0], known.check[0])
-    reasons = [f"{name} is not installed: apt-get install {known.package}" for name in programs if not find(name)]
+    missing = [name for name in programs if not find(name)]
+    reasons = [f"{name} is not installed: apt-get install {known.package}" for name in missing]
     with open("/proc/filesystems", encoding="ascii") as file:
         if kind not in {line.split()[-1] for line in file}:
             reasons.append(f"this kernel has no {kind}: modprobe {kind}, as root")

@@ -47,7 +47,7 @@ class Operation:
 
     __slots__ = ("digest", "done", "durable", "failed", "start")
 
-    def __init__(self, digest: str, start: int, durable: bool) -> None:
+    def __init__(self, digest: str, start: int, *, durable: bool) -> None:
         self.digest = digest
         self.start = start
         self.durable = durable
@@ -73,7 +73,7 @@ class History:
         if event == "begin":
             self.begin = position
         elif event == "start":
-            operation = Operation(mark["digest"], position, mark["durable"])
+            operation = Operation(mark["digest"], position, durable=mark["durable"])
             self._running[mark["id"]] = operation
             before = self.paths.setdefault(mark["path"], [_nothing()])
             before.append(operation)
@@ -81,7 +81,8 @@ class History:
             operation = self._running.pop(mark["id"])
             operation.done = position
             operation.durable = operation.durable and mark["durable"]
-            self.acknowledged.append(position + 1)
+            if self.begin != NEVER:
+                self.acknowledged.append(position + 1)
         elif event == "failed":
             self._running.pop(mark["id"]).failed = True
 
@@ -104,7 +105,7 @@ def digest_of(content: bytes | memoryview) -> str:
 
 
 def _nothing() -> Operation:
-    before = Operation(ABSENT, -1, False)
+    before = Operation(ABSENT, -1, durable=False)
     before.done = -1
     return before
 

@@ -40,8 +40,7 @@ class LogWriter:
 
     def append(self, kind: bytes, offset: int = 0, length: int = 0, data: bytes | memoryview = b"") -> None:
         """Write one record."""
-        head = HEAD.pack(kind, offset, len(data) or length)
-        os.writev(self._fd, [head, data])
+        os.write(self._fd, HEAD.pack(kind, offset, len(data) or length) + data)
 
     def note(self, kind: bytes, content: dict[str, Any]) -> None:
         """Write a record that holds JSON."""

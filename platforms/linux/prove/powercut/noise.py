@@ -29,10 +29,20 @@ _PER_SAVE = 1.5
 _FIRST_GUESS = 12
 _libc = ctypes.CDLL(None, use_errno=True)
 # What a program calls that changes the disk: the names of the functions as Python knows them.
-_STEPS = frozenset(
-    "open write writelines flush close fsync fdatasync truncate ftruncate replace rename link unlink remove "
-    "mkdir makedirs mkstemp chmod fchmod utime copyfileobj sendfile".split()
-)
+_OPENING = {"open", "mkdir", "mkstemp", "link", "symlink"}
+_WRITING = {
+    "write",
+    "writelines",
+    "flush",
+    "truncate",
+    "ftruncate",
+    "sendfile",
+    "fsync",
+    "fdatasync",
+    "close",
+}
+_MOVING = {"replace", "rename", "unlink", "remove", "chmod", "fchmod", "utime"}
+_STEPS = _OPENING | _WRITING | _MOVING
 
 
 class Noise:
@@ -105,8 +115,8 @@ class NoisyCalls(RecordingSyscalls):
         self,
         name: str,
         arguments: tuple[Any, ...],
-        keywords: dict[str, object],
-        function: Callable[..., Any],
+        keywords: dict[str, object],  # noqa: ARG002 # as in the base class
+        function: Callable[..., Any],  # noqa: ARG002
     ) -> None:
         self.record.clear()
         self._noise.step()

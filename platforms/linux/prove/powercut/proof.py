@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import tomllib
-from datetime import date
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,8 @@ _KEYS = ("promise", "file_system", "rig", "points", "violations", "kernel", "dat
 def proofs(results: list[Result]) -> list[dict[str, Any]]:
     """The entries for a run: what held on each file system mounted as usual, overlays left out."""
     entries: list[dict[str, Any]] = []
-    plain = [one for one in results if not (WORKLOADS[one.recording.workload].overlay or one.recording.options)]
+    own_options = [one for one in results if not one.recording.options]
+    plain = [one for one in own_options if not WORKLOADS[one.recording.workload].overlay]
     for kind in sorted({one.recording.kind for one in plain}):
         own = [one for one in plain if one.recording.kind == kind]
         durable = [one for one in own if WORKLOADS[one.recording.workload].durable]
@@ -33,7 +34,7 @@ def proofs(results: list[Result]) -> list[dict[str, Any]]:
 def _entry(promise: str, kind: str, results: list[Result]) -> dict[str, Any]:
     points = sum(one.points for one in results)
     violations = sum(len(one.failures) for one in results)
-    values = (promise, kind, RIG, points, violations, platform.release(), date.today())
+    values = (promise, kind, RIG, points, violations, platform.release(), datetime.now(UTC).date())
     return dict(zip(_KEYS, values, strict=True))
 
 

@@ -61,7 +61,6 @@ def _imported(name: str) -> Writer:
 def record(recording: Recording) -> Log:
     """Record. Raises RuntimeError if the file system cannot be made, or the workload fails."""
     fd = os.memfd_create("log")
-    os.set_inheritable(fd, False)
     log = LogWriter(fd)
     about = {"kernel": platform.release(), "time": time.strftime("%Y-%m-%d %H:%M:%S")}
     log.note(HEADER, recording._asdict() | about)
@@ -92,9 +91,11 @@ def _record(recording: Recording, place: str, log: LogWriter) -> None:
     os.mkdir(above)
     fuse = disk.mounted(below)
     size = file_systems.FILE_SYSTEMS[recording.kind].size
-    server = system.child(lambda: disk.Disk(size, log).serve(fuse))
+    # The kernel names a loop device's file without its directory, so the name tells whose it is.
+    name = os.path.basename(place)
+    server = system.child(lambda: disk.Disk(name, size, log).serve(fuse))
     os.close(fuse)
-    _mount(recording, f"{below}/disk", above)
+    _mount(recording, f"{below}/{name}", above)
     writer = system.child(lambda: _work(recording, above, f"{below}/mark"))
     system.wait(writer, recording.workload)
     system.unmount(above)
@@ -127,7 +128,7 @@ def _work(recording: Recording, place: str, mark: str) -> None:
     session = Session(root, marks, recording.seed, recording.rounds, noise, durable=work.durable)
     if work.overlay:
         session.root = _overlaid(session, place)
-    os.sync()
+    system.sync(place)
     session.mark("begin")
     with noisy(noise, product=work.is_product, refused=work.refused):
         work.course(session, work.writer)

@@ -58,7 +58,7 @@ class Session:
         ``data``: what the writer is given. ``whole``: what the file then holds; by default, the same.
         Raises whatever else goes wrong.
         """
-        number = self._begin(name, digest_of(data if whole is None else whole), self._durable)
+        number = self._begin(name, digest_of(data if whole is None else whole), durable=self._durable)
         try:
             writer(os.path.join(self.root, name), data)
         except NotDurableError:
@@ -74,11 +74,11 @@ class Session:
 
     def delete(self, name: str) -> None:
         """Remove a file of the directory. Nothing promises that it stays away."""
-        number = self._begin(name, ABSENT, False)
+        number = self._begin(name, ABSENT, durable=False)
         os.unlink(os.path.join(self.root, name))
         self.mark("done", id=number, durable=False)
 
-    def _begin(self, name: str, digest: str, durable: bool) -> str:
+    def _begin(self, name: str, digest: str, *, durable: bool) -> str:
         self._noise.begin()
         self._count += 1
         number = f"{os.getpid()}.{self._count}"

@@ -7,7 +7,6 @@ or not, as the seed decides.
 
 from __future__ import annotations
 
-import os
 from random import Random
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -75,12 +74,18 @@ class Image:
     def _chunk(self, index: int) -> bytearray:
         return self.chunks.setdefault(index, bytearray(CHUNK))
 
-    def pour(self, fd: int, size: int) -> None:
-        """Make a file hold this content."""
-        os.ftruncate(fd, 0)
-        os.ftruncate(fd, size)
-        for index, buffers in _runs(self.chunks):
-            os.pwritev(fd, buffers, index * CHUNK)
+    def runs(self) -> Iterator[tuple[int, list[bytearray]]]:
+        """The offset of each range that is not zero, and its content in a few buffers."""
+        first, buffers = 0, list[bytearray]()
+        for index in sorted(self.chunks):
+            if buffers and (index != first + len(buffers) or len(buffers) == _VECTOR):
+                yield first * CHUNK, buffers
+                buffers = []
+            if not buffers:
+                first = index
+            buffers.append(self.chunks[index])
+        if buffers:
+            yield first * CHUNK, buffers
 
 
 class _Branch(Image):
@@ -151,19 +156,6 @@ def _apply(image: Image, log: Log, entry: Entry) -> None:
         image.zero(entry.offset, entry.length)
     else:
         image.write(entry.offset, log.data(entry))
-
-
-def _runs(chunks: dict[int, bytearray]) -> Iterator[tuple[int, list[bytearray]]]:
-    first, buffers = 0, list[bytearray]()
-    for index in sorted(chunks):
-        if buffers and (index != first + len(buffers) or len(buffers) == _VECTOR):
-            yield first, buffers
-            buffers = []
-        if not buffers:
-            first = index
-        buffers.append(chunks[index])
-    if buffers:
-        yield first, buffers
 
 
 def sampled(log: Log, history: History, number: int, seed: int) -> list[Cut]:

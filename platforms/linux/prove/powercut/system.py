@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 assert sys.platform == "linux"
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 NOSUID, NODEV, READ_ONLY = 2, 4, 1
 _PRIVATE, _RECURSIVE = 1 << 18, 1 << 14
@@ -51,6 +51,23 @@ def punch(fd: int, offset: int, length: int) -> None:
     """fallocate(2): give a range of a file back, so that it reads as zeroes."""
     where = (ctypes.c_int64(offset), ctypes.c_int64(length))
     _checked(_libc.fallocate(fd, _KEEP_SIZE | _PUNCH_HOLE, *where), "fallocate")
+
+
+def sync(place: str) -> None:
+    """syncfs(2): flush the file system of a directory."""
+    fd = os.open(place, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        _checked(_libc.syncfs(fd), "syncfs")
+    finally:
+        os.close(fd)
+
+
+def pour(fd: int, size: int, runs: Iterable[tuple[int, list[bytearray]]]) -> None:
+    """Make a file hold these ranges, and nothing else."""
+    os.ftruncate(fd, 0)
+    os.ftruncate(fd, size)
+    for offset, buffers in runs:
+        os.pwritev(fd, buffers, offset)
 
 
 def become_disk() -> None:

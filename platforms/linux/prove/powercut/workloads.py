@@ -92,7 +92,7 @@ def recreating(session: Session, writer: Writer) -> None:
     """Save a file, and remove it now and then."""
     for _ in range(session.rounds):
         name = f"file{session.random.randrange(3)}"
-        if os.path.exists(os.path.join(session.root, name)) and session.random.random() < 0.5:
+        if os.path.exists(os.path.join(session.root, name)) and session.random.choice((True, False)):
             session.delete(name)
         else:
             content = session.content()
@@ -170,9 +170,7 @@ CONTROLS = (
     Workload("full-disk-naive", filling, wrong.naive, expects=_WHOLE),
     Workload("overlay-without-directory", replacing, wrong.without_directory, expects=_KEPT, overlay=True),
     Workload("level-none", replacing, writers.one_shot_none, expects=_WHOLE | _KEPT),
-    Workload(
-        "lying-disk", replacing, writers.one_shot, lie=True, expects=_WHOLE | _KEPT | {"mount", "read"}
-    ),
+    Workload("lying-disk", replacing, writers.one_shot, lie=True, expects=_WHOLE | _KEPT | {"mount", "read"}),
 )
 
 WORKLOADS = {one.name: one for one in PRODUCT + CONTROLS}

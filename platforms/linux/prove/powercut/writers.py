@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 import durably
+from durably import Durability
 
 
 def one_shot(path: str, data: bytes) -> None:
@@ -34,12 +35,12 @@ def tree(path: str, data: bytes) -> None:
 
 def stream(path: str, data: bytes) -> None:
     """`open`, in several writes."""
-    _poured(path, data, durability="durable")
+    _poured(path, data, Durability.DURABLE)
 
 
 def stream_consistent(path: str, data: bytes) -> None:
     """`open`, whole after a cut, but perhaps old."""
-    _poured(path, data, durability="consistent")
+    _poured(path, data, Durability.CONSISTENT)
 
 
 def stream_create(path: str, data: bytes) -> None:
@@ -60,7 +61,7 @@ def staged(path: str, data: bytes) -> None:
         file.write(data)
 
 
-def _poured(path: str, data: bytes, durability: str) -> None:
+def _poured(path: str, data: bytes, durability: Durability) -> None:
     with durably.open(path, "wb", buffering=8192, durability=durability) as file:
         for start in range(0, len(data), 100_000):
             file.write(data[start : start + 100_000])

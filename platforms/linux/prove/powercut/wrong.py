@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
+
+assert sys.platform == "linux"
 
 
 def naive(path: str, data: bytes) -> None:
