@@ -308,3 +308,21 @@ def _answer(body: Callable[[], object], user: int | None, writer: int) -> NoRetu
 def is_temporary(entry: str) -> bool:
     """Whether a name is exactly of the pattern that `durably.sweep` looks at."""
     return _names.parse(entry) is not None
+
+
+def at_once(bodies: list[Callable[[], T]]) -> list[T]:
+    """What the bodies return, each in a forked child of its own, all started at one moment."""
+    gate, go = os.pipe()
+
+    def waiting(body: Callable[[], T]) -> T:
+        os.close(go)
+        os.read(gate, 1)
+        return body()
+
+    def child(body: Callable[[], T]) -> Callable[[], T]:
+        return lambda: in_child(lambda: waiting(body))
+
+    with ThreadPoolExecutor(len(bodies)) as pool:
+        running = [pool.submit(child(body)) for body in bodies]
+        os.close(go)
+        return [each.result() for each in running]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import os
 import random
 import re
@@ -139,13 +140,15 @@ def _strike(*_: object) -> None:
 
 
 def _interrupted_at_random(door: Door, state: str, level: str, path: Path, times: int) -> dict[str, int]:
-    """Many saves, each with a signal that raises some microseconds after its beginning."""
+    """Saves with a signal that raises some microseconds after their beginning, until so many were struck."""
     signal.signal(signal.SIGALRM, _strike)
     warnings.simplefilter("ignore", ResourceWarning)  # a writer that was struck before its block began
     chance = random.Random(f"{door.name} {state}")
     longest = _longest(door, state, level, path)
     count = {"struck": 0, "old": 0, "new": 0, "descriptors": 0}
-    for _ in range(times):
+    for _ in range(20 * times):
+        if count["struck"] == times:
+            break
         old = prepare(path, state)
         before = doors.descriptors()
         struck = returned = False
@@ -195,11 +198,11 @@ def _longest(door: Door, state: str, level: str, path: Path) -> float:
     return sorted(durations)[10] * 1.1
 
 
-@pytest.mark.parametrize(("door", "state"), RENAMED + [(doors.BY_NAME["open r+"], "replaced")], ids=shown)
+@pytest.mark.parametrize(("door", "state"), [*RENAMED, (doors.BY_NAME["open r+"], "replaced")], ids=shown)
 def test_interrupted_at_random(door: Door, state: str, path: Path) -> None:
-    times = 300
+    times = 250
     count = in_child(lambda: _interrupted_at_random(door, state, "durable", path, times))
-    assert count["struck"] > times / 4, count
+    assert count["struck"] == times, count
     assert count["old"], count
     assert count["descriptors"] < count["struck"] / 2, count
 
@@ -367,11 +370,9 @@ def test_too_deep_for_the_save_itself(door: Door, state: str, path: Path) -> Non
         old = prepare(path, state)
         try:
             deep(limit - room - len(traceback.extract_stack()))
-        except RecursionError as error:
-            outcomes.add(RecursionError)
-            told = "".join(traceback.format_exception(error)[-12:])
-            del error
+        except (RecursionError, ctypes.ArgumentError):  # ctypes dresses up what it meets
+            outcomes.add("too deep")
         else:
-            outcomes.add(None)
-        assert read(path) in (old, door.content(old)), told
-    assert outcomes == {RecursionError, None}
+            outcomes.add("saved")
+        assert read(path) in (old, door.content(old)), room
+    assert outcomes == {"too deep", "saved"}

@@ -126,7 +126,8 @@ def test_every_mode_is_taken(permissions: int) -> None:
 def test_a_receipt_is_read_by_name() -> None:
     assert repr(RECEIPT) == (
         "Receipt(path='f', size=3, replaced=True, in_place=False, "
-        "durability=<Durability.DURABLE: 'durable'>, steps=('create', 'write'), skipped={'unlink': 'why'}, lost=('acl',))"
+        "durability=<Durability.DURABLE: 'durable'>, steps=('create', 'write'), "
+        "skipped={'unlink': 'why'}, lost=('acl',))"
     )
     assert RECEIPT._fields == (
         "path",

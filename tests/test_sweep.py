@@ -389,20 +389,37 @@ def test_another_kind_of_thing_is_not_ours(tmp_path: Path, dead: int, kind: str)
     assert path.exists()
 
 
+class NotEmptyFirst(Without):
+    """Says of a directory that something is mounted on that it is not empty."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rmdir = self._rmdir
+
+    def _rmdir(self, name: str, *, dir_fd: int) -> None:
+        try:
+            os.rmdir(name, dir_fd=dir_fd)
+        except OSError as error:
+            raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY)) from error
+
+
 @needs_mount
 @pytest.mark.parametrize("where", [".", "inner"])
-def test_a_mount_in_it_is_not_crossed(tmp_path: Path, dead: int, where: str) -> None:
+@pytest.mark.parametrize("table", [Without(), NotEmptyFirst()], ids=["busy", "not empty"])
+def test_a_mount_in_it_is_not_crossed(tmp_path: Path, dead: int, where: str, table: Without) -> None:
     precious = tmp_path / "precious"
     precious.mkdir()
     (precious / "file").write_bytes(OLD)
     path = made(tmp_path, "d", maker(process=dead))
     (path / "inner").mkdir()
-    with bound(precious, path / where):
+    with bound(precious, path / where), use(table):
         one = only(sweep(tmp_path, older_than=0))
-        assert (one.removed, one.reason) == (
-            False,
-            "could not be removed: another file system is mounted in it",
-        )
+    why = (
+        "another file system is mounted in it"
+        if isinstance(table, NotEmptyFirst)
+        else os.strerror(errno.EBUSY)
+    )
+    assert (one.removed, one.reason) == (False, f"could not be removed: {why}")
     assert (precious / "file").read_bytes() == OLD
     assert only(sweep(tmp_path, older_than=0)).removed
 

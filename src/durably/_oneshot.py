@@ -8,7 +8,8 @@ from durably import _commit
 from durably._options import NONE, Options, resolve
 from durably._paths import local
 from durably._save import Save
-from durably._saving import abandon, finish, stage, write_all
+from durably._saving import abandon, finish, stage
+from durably._syscalls import write_all
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def _write_rest(routine: Routine, save: Save, rest: memoryview) -> None:
     while rest:
         if save.options.durability is not NONE:
             routine.start_flush(save.fd)
-        write_all(routine, save.fd, rest[:_EARLY])
+        write_all(routine.calls, save.fd, rest[:_EARLY])
         rest = rest[_EARLY:]
 
 

@@ -8,6 +8,7 @@ from durably import _promises
 from durably._errors import NotDurableError, TornError
 from durably._options import CONSISTENT, DURABLE, LEVELS, NONE, Receipt
 from durably._save import CLOSED
+from durably._syscalls import write_all
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -148,7 +149,7 @@ def _pour(routine: Routine, source: int, target: int) -> None:
     calls = routine.calls
     size = 0
     while chunk := calls.read(source, _CHUNK):
-        write_all(routine, target, memoryview(chunk))
+        write_all(calls, target, memoryview(chunk))
         size += len(chunk)
     calls.ftruncate(target, size)
     calls.fsync(target)
@@ -223,10 +224,3 @@ def _finish_quietly(routine: Routine, save: Save) -> None:
             routine.settle(save)
         except OSError:
             pass  # another exception is on its way, and promises nothing
-
-
-def write_all(routine: Routine, fd: int, view: memoryview) -> None:
-    """Write a buffer of bytes to its end."""
-    write = routine.calls.write
-    while view:
-        view = view[write(fd, view) :]

@@ -6,6 +6,7 @@ import io
 import os
 
 from durably._options import NONE
+from durably._syscalls import write_all
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -58,6 +59,10 @@ class Channel:
         self._check_open()
         try:
             count: int = self._routine.calls.write(self._fd, data)
+            if count != memoryview(data).nbytes:
+                # The callers of an unbuffered file seldom look: half a file would be committed.
+                write_all(self._routine.calls, self._fd, memoryview(data).cast("B")[count:])
+                count = memoryview(data).nbytes
             self._pending += count
             if self._pending >= _EARLY and self._eager:
                 self._pending = 0

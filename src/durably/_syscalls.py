@@ -92,6 +92,12 @@ class Syscalls:
         return getattr(os, name, None) or _missing(name)
 
 
+def write_all(calls: Syscalls, fd: int, view: memoryview) -> None:
+    """Write a buffer of bytes to its end."""
+    while view:
+        view = view[calls.write(fd, view) :]
+
+
 def _flock() -> Callable[[int, int], None]:
     if sys.platform == "win32":
         return _missing("flock")

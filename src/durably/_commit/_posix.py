@@ -14,6 +14,7 @@ from durably._errors import OutcomeUnknownError, UnsupportedError
 from durably._options import CONSISTENT, NONE
 from durably._promises import FileSystem
 from durably._save import CLOSED
+from durably._syscalls import write_all
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -166,9 +167,7 @@ class Posix(Routine):
 
     def _copy(self, save: Save, source: int) -> None:
         while chunk := self.calls.read(source, _CHUNK):
-            view = memoryview(chunk)
-            while view:
-                view = view[self.calls.write(save.fd, view) :]
+            write_all(self.calls, save.fd, memoryview(chunk))
         save.steps.append("copy")
 
     def append_only(self, save: Save) -> None:
@@ -328,6 +327,19 @@ class Posix(Routine):
                 self.calls.unlink(name, dir_fd=save.staging)
             except FileNotFoundError:
                 pass
+            except OSError:
+                # A read-only mount refuses before it looks whether there is such a name.
+                if self._is_there(save.staging, name):
+                    raise
+
+    def _is_there(self, directory: int, name: str) -> bool:
+        try:
+            self.lookup(directory, name)
+        except FileNotFoundError:
+            return False
+        except OSError:
+            pass  # perhaps
+        return True
 
     def _unmake(self, save: Save) -> None:
         for parent, name in reversed(save.made):

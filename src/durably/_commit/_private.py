@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from durably._save import Save
     from durably._syscalls import Syscalls
 
+_NOT_EMPTY = {errno.ENOTEMPTY, errno.EEXIST}  # rmdir(2): both are allowed
+
 
 def create(routine: Posix, save: Save) -> None:
     """Make the private directory, and open it before the first write."""
@@ -85,11 +87,16 @@ def remove_entry(routine: Posix, directory: int, name: str) -> None:
         status = calls.stat(name, dir_fd=directory, follow_symlinks=False)
     except FileNotFoundError:
         return
-    if stat.S_ISDIR(status.st_mode):
+    if not stat.S_ISDIR(status.st_mode):
+        calls.unlink(name, dir_fd=directory)
+        return
+    try:
+        calls.rmdir(name, dir_fd=directory)
+    except OSError as error:
+        if error.errno not in _NOT_EMPTY:
+            raise
         _empty(routine, directory, name)
         calls.rmdir(name, dir_fd=directory)
-    else:
-        calls.unlink(name, dir_fd=directory)
 
 
 def _empty(routine: Posix, parent: int, name: str) -> None:

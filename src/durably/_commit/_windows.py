@@ -19,6 +19,7 @@ from durably._native import windows as win
 from durably._options import CONSISTENT
 from durably._promises import FileSystem
 from durably._save import CLOSED
+from durably._syscalls import write_all
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -125,9 +126,7 @@ class Windows(Routine):
         source = self.files.open(target(save), win.GENERIC_READ)
         try:
             while chunk := self.calls.read(source, _CHUNK):
-                view = memoryview(chunk)
-                while view:
-                    view = view[self.calls.write(save.fd, view) :]
+                write_all(self.calls, save.fd, memoryview(chunk))
         finally:
             self.calls.close(source)
         save.steps.append("copy")

@@ -7,7 +7,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from . import controls, proof, system
+from . import controls, faults, proof, system
 from .check import recording_of
 from .file_systems import FILE_SYSTEMS
 from .log import Log
@@ -52,14 +52,18 @@ def _tried(recording: Recording, budget: Budget, directory: str) -> Result:
     result = run(recording, budget)
     _report(result)
     if result.failures:
-        path = keep(result, directory)
-        for verdict in result.failures[:_SHOWN]:
-            for violation in verdict.violations[:_SHOWN]:
-                print(f"    {violation.kind}: {violation.detail}")
-            point, seed = verdict.cut
-            piece = "" if budget.piece == Plan().piece else f" --piece {budget.piece}"
-            print(f"    python -m prove replay {path} --point {point} --seed {seed}{piece}")
+        _explain(result, directory, budget.piece)
     return result
+
+
+def _explain(result: Result, directory: str, size: int) -> None:
+    path = keep(result, directory)
+    piece = "" if size == Plan().piece else f" --piece {size}"
+    for verdict in result.failures[:_SHOWN]:
+        for violation in verdict.violations[:_SHOWN]:
+            print(f"    {violation.kind}: {violation.detail}")
+        point, seed = verdict.cut
+        print(f"    python -m prove replay {path} --point {point} --seed {seed}{piece}")
 
 
 def _report(result: Result) -> None:
@@ -102,6 +106,22 @@ def _controls(asked: Namespace) -> int:
     if hidden:
         print(f"FAILED: {hidden} controls showed nothing, so that the rest shows nothing either")
     return 1 if hidden else 0
+
+
+def _faults(asked: Namespace) -> int:
+    tried = wrong = refused = 0
+    for result in faults.every(asked.file_system, writes=asked.writes, seed=asked.seed):
+        tried += 1
+        refused += any(mark["event"] == "failed" for _, mark in result.log.marks())
+        wrong += len(result.failures)
+        if result.failures:
+            about = result.recording
+            print(f"{about.kind:5} {about.workload:28} write {about.failing}:")
+            _explain(result, asked.keep, Plan().piece)
+    hidden = [kind for kind in asked.file_system if not faults.shown(kind, seed=asked.seed)]
+    print(f"{tried} failed writes tried: {refused} times a save reported it, {wrong} violations")
+    print(f"control {faults.CONTROL}: {f'HIDDEN on {hidden}' if hidden else 'shown'}")
+    return 1 if wrong or hidden else 0
 
 
 def _ci(asked: Namespace) -> int:
@@ -157,5 +177,6 @@ COMMANDS: dict[str, Callable[[Namespace], int]] = {
     "replay": _replay,
     "controls": _controls,
     "ci": _ci,
+    "faults": _faults,
     "list": _list,
 }

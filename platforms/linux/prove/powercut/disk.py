@@ -45,15 +45,16 @@ class Disk:
     """The served disk.
 
     ``name``: of its file; ``size``: in bytes. ``log``: what it is told goes there.
-    ``failing``: the numbers, from 1, of the writes that answer EIO and change nothing.
+    ``failing``: the number of the write, from 1 after the first mark, that answers EIO; 0: none.
     """
 
-    def __init__(self, name: str, size: int, log: LogWriter, failing: frozenset[int] = frozenset()) -> None:
+    def __init__(self, name: str, size: int, log: LogWriter, failing: int) -> None:
         self._files = {name.encode(): _DISK, b"mark": _MARK}
         self._size = size
         self._log = log
         self._failing = failing
         self._writes = 0
+        self._marked = False
         self._store = os.memfd_create("disk")
         os.ftruncate(self._store, size)
         self._verbs = {
@@ -83,7 +84,8 @@ class Disk:
                 size = os.readv(fuse, [buffer])
             except OSError as error:
                 if error.errno == errno.ENODEV:
-                    return  # unmounted
+                    self._log.append(FLUSH)  # unmounted, and switched off in good order
+                    return
                 if error.errno in (errno.ENOENT, errno.EINTR, errno.EAGAIN):
                     continue  # the request was withdrawn
                 raise
@@ -136,10 +138,11 @@ class Disk:
         _, offset, size = _RANGE_IN.unpack_from(body)
         data = body[_WRITE_DATA_AT : _WRITE_DATA_AT + size]
         if node == _MARK:
+            self._marked = True
             self._log.append(MARK, data=data)
             return struct.pack("<II", size, 0)
-        self._writes += 1
-        if self._writes in self._failing:
+        self._writes += self._marked
+        if self._marked and self._writes == self._failing:
             return errno.EIO
         os.pwrite(self._store, data, offset)
         self._log.append(WRITE, offset, data=data)

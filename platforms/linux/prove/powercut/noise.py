@@ -11,6 +11,7 @@ import ctypes
 import errno
 import fcntl
 import os
+import signal
 import sys
 from contextlib import contextmanager
 from random import Random
@@ -21,7 +22,7 @@ from durably.testing import RecordingSyscalls
 assert sys.platform == "linux"
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator
     from types import FrameType
 
 _START_SYNC, _WAIT_SYNC = 0x80089418, 0x40089416
@@ -55,6 +56,8 @@ class Noise:
     def __init__(self, directory: str, kind: str, *, loud: bool, seed: int) -> None:
         self._random = Random(seed)
         self.loud = loud
+        self.last = 0
+        """The step at which the process kills itself; 0: none."""
         self._busy = False
         self._steps = 0
         self._usual = _FIRST_GUESS
@@ -74,6 +77,8 @@ class Noise:
         if self._busy:
             return
         self._steps += 1
+        if self._steps == self.last:
+            os.kill(os.getpid(), signal.SIGKILL)
         if self.loud and self._random.random() < min(0.5, _PER_SAVE / self._usual):
             self._busy = True
             try:
@@ -125,7 +130,7 @@ class NoisyCalls(RecordingSyscalls):
 
 
 @contextmanager
-def around(noise: Noise) -> Iterator[None]:
+def around(noise: Noise) -> Generator[None]:
     """Make noise after each step of whatever runs in the block, without its help."""
 
     def watch(_: FrameType, event: str, function: Any) -> None:

@@ -22,7 +22,7 @@ from .workloads import WORKLOADS, Workload
 assert sys.platform == "linux"
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
     from .session import Writer
 
@@ -34,7 +34,7 @@ class Recording(NamedTuple):
 
     ``kind``: the file system. ``options``: more of mount. ``workload``: its name. ``writer``: in place
     of the workload's, "module:function", called with a path and bytes. ``loud``: whether to commit
-    between the writer's steps.
+    between the writer's steps. ``failing``: which write to the disk fails; 0: none.
     """
 
     kind: str
@@ -44,6 +44,7 @@ class Recording(NamedTuple):
     rounds: int = 60
     seed: int = 0
     loud: bool = True
+    failing: int = 0
 
     @property
     def work(self) -> Workload:
@@ -74,7 +75,7 @@ def record(recording: Recording) -> Log:
 
 
 @contextmanager
-def scratch() -> Iterator[str]:
+def scratch() -> Generator[str]:
     """An empty directory for mounts that only children see."""
     place = tempfile.mkdtemp(prefix="powercut-")
     try:
@@ -93,7 +94,7 @@ def _record(recording: Recording, place: str, log: LogWriter) -> None:
     size = file_systems.FILE_SYSTEMS[recording.kind].size
     # The kernel names a loop device's file without its directory, so the name tells whose it is.
     name = os.path.basename(place)
-    server = system.child(lambda: disk.Disk(name, size, log).serve(fuse))
+    server = system.child(lambda: disk.Disk(name, size, log, recording.failing).serve(fuse))
     os.close(fuse)
     _mount(recording, f"{below}/{name}", above)
     writer = system.child(lambda: _work(recording, above, f"{below}/mark"))
@@ -126,6 +127,7 @@ def _work(recording: Recording, place: str, mark: str) -> None:
     root = f"{place}/root"
     os.mkdir(root)
     session = Session(root, marks, recording.seed, recording.rounds, noise, durable=work.durable)
+    session.tolerant = bool(recording.failing)
     if work.overlay:
         session.root = _overlaid(session, place)
     system.sync(place)

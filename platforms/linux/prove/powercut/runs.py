@@ -103,7 +103,14 @@ def keep(result: Result, directory: str) -> str:
     os.makedirs(directory, exist_ok=True)
     about = result.recording
     noise = "loud" if about.loud else "quiet"
-    path = os.path.join(directory, f"{about.kind}-{about.workload}-{noise}-{about.seed}.log")
+    names = [
+        about.kind,
+        about.workload,
+        noise,
+        str(about.seed),
+        *([str(about.failing)] if about.failing else []),
+    ]
+    path = os.path.join(directory, f"{'-'.join(names)}.log")
     with open(path, "wb") as file:
         file.write(result.log.view)
     return path

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 #: The sizes of the files: within a block, a block and a bit, many, and more than one write to the disk.
 SIZES = (8, 100, 4096, 5000, 70_000, 300_000, 1 << 20)
+_STEPS = 16
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -45,6 +46,8 @@ class Session:
         self._noise = noise
         self._durable = durable
         self._count = 0
+        self.tolerant = False
+        """Whether a save may fail for any reason of the system's, not only for want of room."""
 
     def content(self, size: int | None = None) -> bytes:
         """A new content; no page of it occurs in any other. ``size``: in bytes; by default, a usual one."""
@@ -53,7 +56,7 @@ class Session:
         return (pattern * (size // len(pattern) + 1))[:size]
 
     def save(self, name: str, data: bytes, writer: Writer, *, whole: bytes | None = None) -> bool:
-        """Have a writer save a file of the directory. False: it said that there is no room.
+        """Have a writer save a file of the directory. False: it said that it could not.
 
         ``data``: what the writer is given. ``whole``: what the file then holds; by default, the same.
         Raises whatever else goes wrong.
@@ -64,13 +67,23 @@ class Session:
         except NotDurableError:
             self.mark("done", id=number, durable=False)
         except OSError as error:
-            if error.errno not in _FULL:
+            if error.errno not in _FULL and not self.tolerant:
                 raise
             self.mark("failed", id=number)
             return False
         else:
             self.mark("done", id=number, durable=True)
         return True
+
+    def save_killed(self, name: str, data: bytes, writer: Writer) -> None:
+        """Have a writer save a file in a process that kills itself at some step, or gets done before."""
+
+        def doomed() -> None:
+            self._noise.last = self.random.randint(1, _STEPS)
+            self.save(name, data, writer)
+
+        os.waitpid(system.child(doomed), 0)
+        self.random.random()  # the child drew from a copy
 
     def delete(self, name: str) -> None:
         """Remove a file of the directory. Nothing promises that it stays away."""

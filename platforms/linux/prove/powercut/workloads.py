@@ -13,6 +13,8 @@ import os
 import sys
 from typing import TYPE_CHECKING, NamedTuple
 
+import durably
+
 from . import writers, wrong
 
 assert sys.platform == "linux"
@@ -99,6 +101,14 @@ def recreating(session: Session, writer: Writer) -> None:
             session.save(name, content, writer)
 
 
+def sweeping(session: Session, writer: Writer) -> None:
+    """Sweep up after processes that are killed while they save, between saves that succeed."""
+    for _ in range(session.rounds // 3):
+        for save in (session.save_killed, session.save_killed, session.save):
+            save(f"file{session.random.randrange(_FILES)}", session.content(), writer)
+        durably.sweep(session.root, older_than=0)
+
+
 def crowding(session: Session, writer: Writer) -> None:
     """Several processes in one directory, each with a file of its own, and one file for all."""
 
@@ -147,6 +157,9 @@ PRODUCT = (
     Workload("staged-path", replacing, writers.staged, "in-place"),
     Workload("tree", planting, writers.tree, "tree-without-directory"),
     Workload("delete-recreate", recreating, writers.one_shot, "recreate-without-directory"),
+    Workload("sweep", sweeping, writers.one_shot, "sweep-without-directory"),
+    Workload("sweep-named", sweeping, writers.stream, "sweep-without-directory", refused=writers.UNNAMED),
+    Workload("sweep-staged", sweeping, writers.staged, "sweep-without-directory"),
     Workload("concurrent", crowding, writers.one_shot, "concurrent-without-directory"),
     Workload("concurrent-stream", crowding, writers.stream, "concurrent-without-directory"),
     Workload("full-disk", filling, writers.one_shot, "full-disk-naive"),
@@ -166,6 +179,7 @@ CONTROLS = (
     Workload("append-in-place", growing, wrong.append_in_place, expects=_WHOLE),
     Workload("tree-without-directory", planting, wrong.tree_without_directory, expects=_KEPT),
     Workload("recreate-without-directory", recreating, wrong.without_directory, expects=_KEPT),
+    Workload("sweep-without-directory", sweeping, wrong.without_directory, expects=_KEPT),
     Workload("concurrent-without-directory", crowding, wrong.without_directory, expects=_KEPT),
     Workload("full-disk-naive", filling, wrong.naive, expects=_WHOLE),
     Workload("overlay-without-directory", replacing, wrong.without_directory, expects=_KEPT, overlay=True),
