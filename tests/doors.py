@@ -265,6 +265,10 @@ def in_child(body: Callable[[], T], *, user: int | None = None) -> T:
 
     An exception in the child fails here, with the child's traceback.
     """
+    return _finish(*_start(body, user))
+
+
+def _start(body: Callable[[], object], user: int | None) -> tuple[int, int]:
     reader, writer = os.pipe()
     sys.stdout.flush()
     with warnings.catch_warnings():
@@ -274,6 +278,10 @@ def in_child(body: Callable[[], T], *, user: int | None = None) -> T:
         os.close(reader)
         _answer(body, user, writer)
     os.close(writer)
+    return child, reader
+
+
+def _finish(child: int, reader: int) -> Any:
     try:
         with open(reader, "rb") as file:
             answer = file.read()
@@ -285,7 +293,7 @@ def in_child(body: Callable[[], T], *, user: int | None = None) -> T:
     assert status == 0, f"the child ended with status {status:#x}"
     failure, value = pickle.loads(answer)
     assert failure is None, failure
-    return value  # type: ignore[no-any-return] # what body returned
+    return value
 
 
 def _answer(body: Callable[[], object], user: int | None, writer: int) -> NoReturn:
@@ -319,10 +327,7 @@ def at_once(bodies: list[Callable[[], T]]) -> list[T]:
         os.read(gate, 1)
         return body()
 
-    def child(body: Callable[[], T]) -> Callable[[], T]:
-        return lambda: in_child(lambda: waiting(body))
-
-    with ThreadPoolExecutor(len(bodies)) as pool:
-        running = [pool.submit(child(body)) for body in bodies]
-        os.close(go)
-        return [each.result() for each in running]
+    started = [_start(lambda body=body: waiting(body), None) for body in bodies]  # type: ignore[misc] # one each
+    os.close(go)
+    os.close(gate)
+    return [_finish(child, reader) for child, reader in started]

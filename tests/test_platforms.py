@@ -209,16 +209,16 @@ def test_a_proof_is_shown_and_makes_the_page_stale(
     assert support.main(["--check"]) == 0
     with (linux / "platform.toml").open("a", encoding="utf-8") as file:
         file.write(
-            '\n[[proof]]\npromise = "crash"\nfile_system = "ext4"\nrig = "powercut"\npoints = 1000\n'
+            '\n[[proof]]\npromise = "crash"\nfile_system = "f2fs"\nrig = "powercut"\npoints = 1234\n'
             'violations = 0\nkernel = "6.18"\ndate = 2026-11-22\n'
         )
     assert support.main(["--check"]) == 1
     assert "out of date" in capsys.readouterr().err
-    assert "yes, proven" not in (linux / "README.md").read_text(encoding="utf-8")
+    assert "1234 points" not in (linux / "README.md").read_text(encoding="utf-8")
     assert support.main([]) == 0
     page = (linux / "README.md").read_text(encoding="utf-8")
-    shown = [line for line in page.splitlines() if "yes, proven: 1000 points, 0 violations" in line]
-    assert [line.split("|")[1].strip() for line in shown] == ["ext4"]
+    shown = [line for line in page.splitlines() if "yes, proven: 1234 points, 0 violations" in line]
+    assert [line.split("|")[1].strip() for line in shown] == ["f2fs"]
     assert shown[0].split("|")[2].strip() == "", "a proof on a plain mount is none for other options"
     assert support.main(["--check"]) == 0
 

@@ -7,13 +7,15 @@ import os
 import subprocess
 import sys
 import time
+import tomllib
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 import durably
-from capabilities import file_system, loop, needs
+from capabilities import file_system, loop, needs, needs_linux
 from prove.powercut.history import ABSENT, Found, History, digest_of
 from prove.powercut.log import FLUSH, HEADER, MARK, WRITE, ZERO, Log, LogWriter
 from prove.powercut.states import CHUNK, PAGE, SECTOR, Cut, Plan, exhaustive, rebuilt, sampled
@@ -367,3 +369,23 @@ def test_every_workload_has_a_control(tmp_path: Path) -> None:
     assert controls
     assert set(controls) <= set(names)
     assert json.dumps(sorted(set(names))) == json.dumps(sorted(names)), "a name is given twice"
+
+
+@needs_linux
+def test_a_proof_takes_the_place_of_the_one_before_and_of_no_other(tmp_path: Path) -> None:
+    from prove.powercut import proof
+
+    path = tmp_path / "platform.toml"
+    path.write_text("# kept\n[steps]\nnone = []\n", encoding="utf-8")
+    one = {"promise": "crash", "file_system": "ext4", "rig": "powercut", "points": 5, "violations": 0}
+    one |= {"kernel": "6.1", "date": date(2026, 1, 2)}
+    other = one | {"file_system": "xfs"}
+    proof.write([one, other], path)
+    proof.write([one | {"points": 9}], path)
+    written = tomllib.loads(path.read_text(encoding="utf-8"))
+    assert written == {"steps": {"none": []}, "proof": [one | {"points": 9}, other]}
+    assert path.read_text(encoding="utf-8").startswith("# kept\n")
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match="crash on ext4"):
+        proof.write([one | {"violations": 1}], path)
+    assert path.read_bytes() == before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 
@@ -80,7 +81,8 @@ class Channel:
                 size = calls.lseek(self._fd, 0, os.SEEK_CUR)
             calls.ftruncate(self._fd, size)
         except OSError as error:
-            self._fail(error)
+            if error.errno != errno.EINVAL:  # no size at all: a mistake of the caller, and nothing is lost
+                self._fail(error)
             raise
         return size
 
@@ -113,6 +115,6 @@ def opened(routine: Routine, save: Save, mode: Mode) -> tuple[Channel, Any]:
 
 
 def _raw_mode(mode: Mode) -> str:
-    if mode.action == "a":
-        return "ab+" if mode.reads else "ab"
+    if mode.action in "ax":
+        return f"{mode.action}b+" if mode.reads else f"{mode.action}b"
     return "rb+" if mode.reads else "wb"

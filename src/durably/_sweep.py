@@ -100,7 +100,9 @@ def _treat(
             return False, f"changed {age:.0f} seconds ago"
         if not _is_of_kind(kind, status.st_mode):
             return False, "not what durably makes under such a name"
-        dead, reason = _is_dead(place, name, kind, maker)
+        dead, reason = _is_dead(place, kind, maker)
+        if dead is None:
+            return _take(place, name, dry_run)
         if dead and not dry_run:
             place.routine.remove_entry(place.directory, name)
     except FileNotFoundError:
@@ -114,8 +116,8 @@ def _is_of_kind(kind: _names.Kind, mode: int) -> bool:
     return stat.S_ISDIR(mode) if kind == "d" else stat.S_ISREG(mode)
 
 
-def _is_dead(place: _Place, name: str, kind: _names.Kind, maker: Maker) -> tuple[bool, str]:
-    """Whether the maker is proven dead, and why, or why not."""
+def _is_dead(place: _Place, kind: _names.Kind, maker: Maker) -> tuple[bool | None, str]:
+    """Whether the maker is proven dead, and why, or why not. None: only a lock can tell."""
     here = place.here
     if maker.boot == here.boot != _names.UNKNOWN and maker.space == here.space:
         running = place.routine.is_running(maker)
@@ -125,15 +127,21 @@ def _is_dead(place: _Place, name: str, kind: _names.Kind, maker: Maker) -> tuple
         return True, "it is from before the last boot"
     if kind == "f":
         return False, "its process cannot be seen from here"
-    return _is_free(place, name)
+    return None, ""
 
 
-def _is_free(place: _Place, name: str) -> tuple[bool, str]:
+def _take(place: _Place, name: str, dry_run: bool) -> tuple[bool, str]:
+    """Remove what nobody has locked."""
     try:
         claim = place.routine.claim(place.directory, name)
+    except FileNotFoundError:
+        return True, "gone by itself"
     except OSError as error:
         return False, f"its lock cannot be tested: {error.strerror}"
     if claim is None:
         return False, "it is locked by a process that cannot be seen from here"
-    place.routine.disclaim(claim)
+    if dry_run:
+        place.routine.disclaim(claim)
+    else:
+        place.routine.remove_claimed(place.directory, name, claim)
     return True, "its lock is free"

@@ -118,7 +118,7 @@ class MacOS(Posix):
             self.create(save)
             return False
         save.fd = self.calls.open(save.temporary, _UPDATE, dir_fd=save.staging)
-        self._lock(save.fd)
+        self.lock(save.fd)
         self._dress(save)
         self.calls.utime(save.fd)  # a clone is as old as its source
         save.steps.append("clone")

@@ -87,20 +87,24 @@ class Posix(Routine):
 
     def _hold(self, save: Save) -> bool:
         """Lock the temporary. False: it was swept between its making and its locking."""
-        self._lock(save.fd)
-        if save.temporary is None or self.calls.fstat(save.fd).st_nlink:
+        if self.lock(save.fd) and (save.temporary is None or self.calls.fstat(save.fd).st_nlink):
             return True
         fd, save.fd = save.fd, CLOSED
         self.calls.close(fd)
+        self._unlink(save, save.temporary)
         save.steps.pop()
         return False
 
-    def _lock(self, fd: int) -> None:
+    def lock(self, fd: int) -> bool:
+        """Lock what is held while it is written. False: a sweep has it, which takes it for dead."""
         try:
             self.calls.flock(fd, LOCK)
+        except BlockingIOError:
+            return False
         except OSError as error:
             if error.errno not in _NO_LOCK:
                 raise
+        return True
 
     def rehearse(self, save: Save) -> None:
         """Find out before the caller writes whether a rename without replacement works here."""
@@ -110,7 +114,6 @@ class Posix(Routine):
 
     def create_private(self, save: Save) -> str:
         _private.create(self, save)
-        self._lock(save.staging)
         return os.path.join(self.location(save, save.private or ""), save.name)
 
     def adopt(self, save: Save) -> int:

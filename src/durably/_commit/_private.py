@@ -20,18 +20,42 @@ _NOT_EMPTY = {errno.ENOTEMPTY, errno.EEXIST}  # rmdir(2): both are allowed
 
 
 def create(routine: Posix, save: Save) -> None:
-    """Make the private directory, and open it before the first write."""
-    calls = routine.calls
-    while save.staging is save.directory:
-        save.private = _names.fresh("d")
-        try:
-            calls.mkdir(save.private, 0o700, dir_fd=save.directory)
-        except FileExistsError:
-            save.private = None  # not ours: it must not be cleaned up
-        else:
-            save.staging = calls.open(save.private, DIRECTORY | NOFOLLOW, dir_fd=save.directory)
+    """Make the private directory, lock it, and have it open before the first write."""
+    while not _made(routine, save):
+        pass
     save.steps.append("create private directory")
     _look_at_plain(routine, save)
+
+
+def _made(routine: Posix, save: Save) -> bool:
+    """Make one. False: the name is taken, or it was swept between its making and its locking."""
+    calls = routine.calls
+    save.private = _names.fresh("d")
+    try:
+        calls.mkdir(save.private, 0o700, dir_fd=save.directory)
+    except FileExistsError:
+        save.private = None  # not ours: it must not be cleaned up
+        return False
+    try:
+        save.staging = calls.open(save.private, DIRECTORY | NOFOLLOW, dir_fd=save.directory)
+        if routine.lock(save.staging):
+            routine.lookup(save.directory, save.private)
+            return True
+    except FileNotFoundError:
+        pass
+    _unmake(routine, save)
+    return False
+
+
+def _unmake(routine: Posix, save: Save) -> None:
+    staging, save.staging = save.staging, save.directory
+    if staging is not save.directory:
+        routine.calls.close(staging)
+    try:
+        routine.remove_entry(save.directory, save.private or "")
+    except FileNotFoundError:
+        pass  # the sweep was faster
+    save.private = None
 
 
 def _look_at_plain(routine: Posix, save: Save) -> None:

@@ -162,6 +162,13 @@ class Routine(ABC):
     def claim(self, directory: Any, name: str) -> Any:
         """Lock a temporary that is to be swept; None if its maker holds it. OSError: cannot tell."""
 
+    def remove_claimed(self, directory: Any, name: str, claim: Any) -> None:
+        """Remove what `claim` has locked, before its maker can lock it after all; and let go of it."""
+        try:
+            self.remove_entry(directory, name)
+        finally:
+            self.disclaim(claim)
+
     @abstractmethod
     def disclaim(self, claim: Any) -> None:
         """Let go of what `claim` gave."""

@@ -287,5 +287,11 @@ class Windows(Routine):
     def claim(self, directory: str, name: str) -> int | None:
         return self.files.claim(os.path.join(directory, name))
 
+    def remove_claimed(self, directory: str, name: str, claim: int) -> None:
+        # A claimed file cannot be opened to be removed; and its maker, who holds it from its making,
+        # cannot come to lock it.
+        self.disclaim(claim)
+        self.remove_entry(directory, name)
+
     def disclaim(self, claim: int) -> None:
         self.calls.close_handle(claim)

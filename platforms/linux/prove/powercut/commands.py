@@ -7,7 +7,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from . import controls, faults, proof, system
+from . import controls, faults, peers, proof, system
 from .check import recording_of
 from .file_systems import FILE_SYSTEMS
 from .log import Log
@@ -124,6 +124,14 @@ def _faults(asked: Namespace) -> int:
     return 1 if wrong or hidden else 0
 
 
+def _peers(asked: Namespace) -> int:
+    print(peers.heading())
+    choice = {"points": asked.points, "seed": asked.seed, "jobs": asked.jobs}
+    for label, loud, quiet in peers.compared(asked.file_system, **choice):
+        print(peers.row(label, loud, quiet), flush=True)
+    return 0
+
+
 def _ci(asked: Namespace) -> int:
     started = time.monotonic()
     share = -(-asked.points // len(PRODUCT))
@@ -178,5 +186,6 @@ COMMANDS: dict[str, Callable[[Namespace], int]] = {
     "controls": _controls,
     "ci": _ci,
     "faults": _faults,
+    "peers": _peers,
     "list": _list,
 }

@@ -23,7 +23,7 @@ def machine() -> list[str]:
         try:
             os.close(os.open(path, os.O_RDWR | os.O_CLOEXEC))
         except OSError as error:
-            cure = f"modprobe {module}, as root; in a container also --privileged"
+            cure = f"as root, modprobe {module} if it is missing; in a container also --privileged"
             reasons.append(f"cannot open {path} ({error.strerror}): {cure}")
     return reasons
 

@@ -1,0 +1,376 @@
+"""Threads, processes, sweepers and forks, all at one path or in one directory."""
+
+from __future__ import annotations
+
+import os
+import threading
+import traceback
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import doors
+import durably
+from capabilities import needs_posix
+from doors import (
+    CREATORS,
+    DOORS,
+    MAIN,
+    NEW,
+    OLD,
+    WAYS,
+    Door,
+    Way,
+    at_once,
+    attempt,
+    folder,
+    in_child,
+    prepare,
+    read,
+    shown,
+)
+from durably import _names
+from durably.testing import use
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+pytestmark = needs_posix
+
+WRITERS = 8
+SAVES = 12
+RACING = [door for door in DOORS if "replaced" in door.states and not door.goes_on]
+
+
+@pytest.fixture
+def path() -> Iterator[Path]:
+    with folder() as directory:
+        yield directory / "target"
+
+
+def _version(writer: int, number: int) -> bytes:
+    """Whole only if every line is there, and of one writer's one save."""
+    return f"{writer} {number}\n".encode() * (800 + 100 * writer)
+
+
+def _is_whole(content: bytes | None) -> bool:
+    if content in (OLD, None):
+        return content is not None
+    writer, number = map(int, content.partition(b"\n")[0].split())
+    return content == _version(writer, number)
+
+
+def _save_often(door: Door, path: Path, writer: int) -> None:
+    for number in range(SAVES):
+        receipt = door.save(path, _version(writer, number), durability="none")
+        assert receipt.lost == ()
+
+
+def _read_until(path: Path, done: threading.Event) -> int:
+    reads = 0
+    while not done.is_set():
+        content = path.read_bytes()
+        assert _is_whole(content), content[:100]
+        reads += 1
+    return reads
+
+
+@pytest.fixture
+def readers(path: Path) -> Iterator[None]:
+    """Somebody reads all the time, and meets whole versions only."""
+    prepare(path, "replaced")
+    done = threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(_read_until, path, done)
+        try:
+            yield
+        finally:
+            done.set()
+        assert reading.result() > 0
+
+
+@pytest.mark.usefixtures("readers")
+@pytest.mark.parametrize("door", RACING, ids=shown)
+def test_threads_at_one_path(door: Door, path: Path) -> None:
+    before = doors.descriptors()
+    with ThreadPoolExecutor(WRITERS) as pool:
+        for saving in [pool.submit(_save_often, door, path, writer) for writer in range(WRITERS)]:
+            saving.result()
+    assert _is_whole(read(path))
+    assert read(path) != OLD
+    assert not doors.beside(path)
+    assert len(doors.descriptors() ^ before) <= 1  # the reader's own
+
+
+@pytest.mark.usefixtures("readers")
+@pytest.mark.parametrize("way", WAYS, ids=shown)
+@pytest.mark.parametrize("door", MAIN, ids=shown)
+def test_processes_at_one_path(door: Door, way: Way, path: Path) -> None:
+    with use(way.base(), way.system):
+        at_once([lambda writer=writer: _save_often(door, path, writer) for writer in range(WRITERS)])  # type: ignore[misc]
+    assert _is_whole(read(path))
+    assert read(path) != OLD
+    assert not doors.beside(path)
+
+
+def test_threads_at_paths_of_their_own(path: Path) -> None:
+    def save(writer: int) -> None:
+        own = path.with_name(f"target {writer}")
+        for number in range(SAVES):
+            for door in RACING:
+                door.save(own, _version(writer, number), durability="none")
+                assert own.read_bytes() == _version(writer, number)
+
+    with ThreadPoolExecutor(WRITERS) as pool:
+        list(pool.map(save, range(WRITERS)))
+    assert doors.beside(path) == {f"target {writer}" for writer in range(WRITERS)}
+
+
+# Create only.
+
+
+@pytest.mark.parametrize("way", WAYS, ids=shown)
+@pytest.mark.parametrize("door", CREATORS, ids=shown)
+def test_one_process_creates(door: Door, way: Way, path: Path) -> None:
+    def create(writer: int) -> tuple[bool, Any]:
+        receipt, error = attempt(door.save, path, _version(writer, 0))
+        return receipt is not None, (type(error), getattr(error, "filename", None))
+
+    for _ in range(4):
+        prepare(path, "new")
+        with use(way.base(), way.system):
+            outcomes = at_once([lambda writer=writer: create(writer) for writer in range(WRITERS)])  # type: ignore[misc]
+        _check_one_won(outcomes, path)
+
+
+@pytest.mark.parametrize("way", WAYS, ids=shown)
+@pytest.mark.parametrize("door", CREATORS, ids=shown)
+def test_one_thread_creates(door: Door, way: Way, path: Path) -> None:
+    """All have staged their file before the first commits."""
+    gate = threading.Barrier(WRITERS)
+
+    def create(writer: int) -> tuple[bool, Any]:
+        gate.wait()
+        receipt, error = attempt(door.save, path, _version(writer, 0))
+        return receipt is not None, (type(error), getattr(error, "filename", None))
+
+    with use(way.base(), way.system), ThreadPoolExecutor(WRITERS) as pool:
+        for _ in range(10):
+            prepare(path, "new")
+            _check_one_won(list(pool.map(create, range(WRITERS))), path)
+
+
+def test_all_have_staged_before_one_commits(path: Path) -> None:
+    for way in WAYS:
+        prepare(path, "new")
+        with use(way.base(), way.system):
+            writers = [durably.open(path, "xb") for _ in range(WRITERS)]
+            for number, writer in enumerate(writers):
+                writer.file.write(_version(number, 0))
+            errors = [attempt(writer.commit)[1] for writer in writers]
+        assert errors[0] is None
+        assert {type(error) for error in errors[1:]} == {FileExistsError}
+        assert read(path) == _version(0, 0)
+        assert not doors.beside(path)
+
+
+def _check_one_won(outcomes: list[tuple[bool, Any]], path: Path) -> None:
+    (winner,) = [writer for writer, (won, _) in enumerate(outcomes) if won]
+    assert read(path) == _version(winner, 0)
+    assert {why for won, why in outcomes if not won} == {(FileExistsError, str(path))}
+    assert not doors.beside(path)
+
+
+# Sweepers.
+
+
+def _unseen() -> None:
+    """Give this process's temporaries the names of one that cannot be seen from elsewhere."""
+    _names._process_space = lambda: "abc"
+    _names.forget()
+
+
+def _sweep_until(directory: Path, writers: set[int], seen: bool) -> int:
+    """Sweep with no regard to age while these processes run. Returns how many temporaries were met."""
+    met = 0
+    while any(map(_runs, writers)):
+        for swept in durably.sweep(directory, older_than=0):
+            met += 1
+            # One that was not locked yet may go: its maker finds out, and makes another.
+            assert not (seen and swept.removed) or swept.reason == "gone by itself", swept
+    return met
+
+
+def _runs(process: int) -> bool:
+    with open(f"/proc/{process}/stat", "rb") as file:
+        return file.read().rpartition(b")")[2].split()[0] != b"Z"
+
+
+def _stage_and_save(path: Path, number: int) -> None:
+    """Every kind of temporary lies there for a while."""
+    data = _version(number, 1)
+    for _ in range(25):
+        durably.write_bytes(path, data, durability="none")
+        with durably.open(path, "wb", durability="none") as file, durably.staged_path(path, durability="none") as temporary:
+            file.write(data)
+            temporary.write_bytes(data)
+
+
+@pytest.mark.parametrize("seen", [True, False], ids=["seen", "unseen"])
+@pytest.mark.parametrize("way", WAYS, ids=shown)
+def test_a_sweeper_leaves_the_living_alone(way: Way, seen: bool, path: Path) -> None:
+    prepare(path, "replaced")
+
+    def save(number: int) -> None:
+        if not seen:
+            _unseen()
+        with use(way.base(), way.system):
+            _stage_and_save(path, number)
+
+    def run() -> int:
+        writers = set()
+        for number in range(3):
+            child = os.fork()
+            if child == 0:
+                status = 1
+                try:
+                    save(number)
+                    status = 0
+                except BaseException:
+                    traceback.print_exc()
+                finally:
+                    os._exit(status)
+            writers.add(child)
+        met = _sweep_until(path.parent, writers, seen)
+        assert [os.waitpid(writer, 0)[1] for writer in writers] == [0, 0, 0]
+        return met
+
+    met = in_child(run)
+    assert met > 0
+    assert _is_whole(read(path))
+    assert not doors.beside(path)
+
+
+# Forks.
+
+
+BLOCKS: dict[str, Callable[[Path], Any]] = {
+    "w": lambda path: durably.open(path, "w"),
+    "wb": lambda path: durably.open(path, "wb"),
+    "unbuffered": lambda path: durably.open(path, "wb", buffering=0),
+    "w+": lambda path: durably.open(path, "w+"),
+    "a": lambda path: durably.open(path, "a"),
+    "staged_path": durably.staged_path,
+}
+
+
+def _put(thing: Any, piece: bytes) -> None:
+    if not hasattr(thing, "write"):
+        with thing.open("ab") as file:
+            file.write(piece)
+    else:
+        thing.write(piece if "b" in thing.mode else piece.decode())
+
+
+def _leave_at_once(_: Any) -> None:
+    os._exit(0)
+
+
+def _leave_by_an_exception(_: Any) -> None:
+    raise LookupError
+
+
+def _leave_by_the_end(_: Any) -> None:
+    pass
+
+
+def _write_and_leave(thing: Any) -> None:
+    if hasattr(thing, "write"):
+        with pytest.raises(ValueError, match="closed"):
+            _put(thing, b"the child's\n")
+
+
+ENDS = [
+    (_leave_at_once, None),
+    (_leave_by_an_exception, "LookupError"),
+    (_leave_by_the_end, "RuntimeError"),
+    (_write_and_leave, "RuntimeError"),
+]
+
+
+def _child_in_the_block(block: str, leave: Callable[[Any], None], path: Path) -> str | None:
+    """The name of the exception that came out of the block in the child; None if it never came out."""
+    reader, out = os.pipe()
+    saving = BLOCKS[block](path)
+    child = -1
+    name = "nothing"
+    try:
+        with saving as thing:
+            _put(thing, b"the parent's beginning\n")
+            child = os.fork()
+            if child == 0:
+                leave(thing)
+            else:
+                os.waitpid(child, 0)
+                _put(thing, b"the parent's end\n")
+    except Exception as error:  # noqa: BLE001 # its name is the answer
+        name = type(error).__name__
+    if child == 0:
+        del saving, thing
+        os.write(out, name.encode())
+        os._exit(0)
+    assert name == "nothing"
+    assert saving.receipt is not None
+    os.close(out)
+    with open(reader, "rb") as file:
+        return file.read().decode() or None
+
+
+@pytest.mark.parametrize("way", WAYS, ids=shown)
+@pytest.mark.parametrize(("leave", "name"), ENDS, ids=lambda each: getattr(each, "__name__", None))
+@pytest.mark.parametrize("block", BLOCKS)
+def test_a_fork_in_the_body(block: str, leave: Callable[[Any], None], name: str | None, way: Way, path: Path) -> None:
+    """The child changes nothing, and what the parent had buffered is written once."""
+    prepare(path, "replaced")
+
+    def run() -> str | None:
+        with use(way.base(), way.system):
+            return _child_in_the_block(block, leave, path)
+
+    assert in_child(run) == name
+    beginning = OLD if block == "a" else b""
+    assert read(path) == beginning + b"the parent's beginning\nthe parent's end\n"
+    assert not doors.beside(path)
+
+
+def test_forks_while_threads_save(path: Path) -> None:
+    """A child lets go of what it inherited in whatever state it is."""
+    prepare(path, "replaced")
+
+    def run() -> int:
+        done = threading.Event()
+
+        def save(writer: int) -> int:
+            number = 0
+            while not done.is_set():
+                for door in MAIN:
+                    door.save(path, _version(writer, number), durability="none")
+                number += 1
+            return number
+
+        with ThreadPoolExecutor(3) as pool:
+            saving = [pool.submit(save, writer) for writer in range(3)]
+            for _ in range(40):
+                child = os.fork()
+                if child == 0:
+                    left = [fd for fd in doors.descriptors() if path.parent.name in os.readlink(f"/proc/self/fd/{fd}")]
+                    os._exit(min(len(left), 100))
+                os.waitpid(child, 0)
+            done.set()
+            return min(each.result() for each in saving)
+
+    assert in_child(run) > 0
+    assert _is_whole(read(path))
+    assert not doors.beside(path)
