@@ -164,6 +164,18 @@ class NamedOnly(Syscalls):
         return os.open(path, flags, mode, dir_fd=dir_fd)
 
 
+class NoRename(Syscalls):
+    """A target that is a mount point."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.replace = self._replace
+
+    @staticmethod
+    def _replace(*_: object, **__: object) -> None:
+        raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
+
+
 class Way(NamedTuple):
     """A routine, and what the system beneath it is like."""
 
@@ -265,7 +277,7 @@ def in_child(body: Callable[[], T], *, user: int | None = None) -> T:
 
     An exception in the child fails here, with the child's traceback.
     """
-    return _finish(*_start(body, user))
+    return _finish(*_start(body, user))  # type: ignore[no-any-return] # what the body returned
 
 
 def _start(body: Callable[[], object], user: int | None) -> tuple[int, int]:
@@ -311,6 +323,14 @@ def _answer(body: Callable[[], object], user: int | None, writer: int) -> NoRetu
             file.write(answer)
     finally:
         os._exit(0)
+
+
+def whole(staged: str) -> bytes:
+    """The content of a staged copy, or of the only file in a private directory."""
+    if os.path.isdir(staged):
+        (staged,) = (entry.path for entry in os.scandir(staged))
+    with open(staged, "rb") as file:
+        return file.read()
 
 
 def is_temporary(entry: str) -> bool:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import durably
+from capabilities import needs_posix
 from disk import NEW, OLD, Refusing, names
 from durably import (
     Durability,
@@ -113,6 +114,16 @@ def test_a_builtin_error_names_the_target_and_not_the_temporary(tmp_path: Path) 
     assert (error.errno, error.filename, error.filename2) == (errno.ENOSPC, str(target), None)
     assert error.__notes__ == ["durably: the target was not changed"]
     assert target.read_bytes() == OLD
+    assert names(tmp_path) == ["file"]
+
+
+@needs_posix
+def test_a_failed_rename_names_the_target_alone(tmp_path: Path) -> None:
+    target = tmp_path / "file"
+    with pytest.raises(IsADirectoryError) as caught, durably.open(target) as file:
+        file.write("new")
+        target.mkdir()
+    assert (caught.value.filename, caught.value.filename2) == (str(target), None)
     assert names(tmp_path) == ["file"]
 
 

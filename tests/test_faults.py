@@ -59,18 +59,6 @@ SPARE = "/var/tmp"
 _CHANGES = ("write", "ftruncate", "fchmod", "fchown", "setxattr", "removexattr")
 
 
-class NoRename(Syscalls):
-    """A target that is a mount point."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.replace = self._replace
-
-    @staticmethod
-    def _replace(*_: object, **__: object) -> None:
-        raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
-
-
 class NoRoom(Syscalls):
     """A directory that may not be written."""
 
@@ -362,7 +350,7 @@ def test_and_the_target_cannot_be_looked_at(door: Door, state: str, arrives: boo
 IN_PLACE = [
     (door, base)
     for door in doors.DOORS
-    for base in (NoRename, NoRoom)
+    for base in (doors.NoRename, NoRoom)
     # staged_path needs a private directory, and one cannot be made where nothing can.
     if "replaced" in door.states and not (base is NoRoom and door.name.startswith("staged_path"))
 ]
@@ -389,7 +377,7 @@ def test_a_rewrite_in_place(door: Door, base: Callable[[], Syscalls], path: Path
         elif isinstance(error, TornError):
             assert error.staged is not None
             assert os.path.basename(error.staged) in left, told
-            assert _whole(error.staged) == door.content(old), told
+            assert doors.whole(error.staged) == door.content(old), told
         else:
             assert isinstance(error, OSError), told
             assert read(path) == old, told
@@ -402,10 +390,3 @@ def _spares() -> set[str]:
     """The temporaries of this process that lie in the spare directory."""
     made = ((entry, _names.parse(entry)) for entry in os.listdir(SPARE))
     return {entry for entry, made_by in made if made_by is not None and made_by[1].process == os.getpid()}
-
-
-def _whole(staged: str) -> bytes:
-    if os.path.isdir(staged):
-        (staged,) = (entry.path for entry in os.scandir(staged))
-    with open(staged, "rb") as file:
-        return file.read()

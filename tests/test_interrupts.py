@@ -23,8 +23,10 @@ from doors import (
     CASES,
     LEVELS,
     LINUX,
+    MAIN,
     MAIN_CASES,
     NEW,
+    OLD,
     RENAMED,
     WAYS,
     Door,
@@ -35,7 +37,7 @@ from doors import (
     read,
     shown,
 )
-from durably.testing import RecordingSyscalls, use
+from durably.testing import Call, RecordingSyscalls, use
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -68,7 +70,7 @@ class Interrupting(RecordingSyscalls):
         def interrupted(*arguments: object, **keywords: object) -> object:
             number = len(self.record) + 1
             if number == self.at and not self.after:
-                self.record.append(durably.testing.Call(name, arguments, keywords))
+                self.record.append(Call(name, arguments, keywords))
                 raise KeyboardInterrupt
             if number != self.at:
                 return watched(*arguments, **keywords)
@@ -116,6 +118,37 @@ def test_interrupted_at_each_call(
         for fd in opened:
             os.close(fd)
     assert number > 5
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("door", MAIN, ids=shown)
+def test_interrupted_in_a_rewrite_in_place(door: Door, after: bool, path: Path) -> None:
+    """None of the promises remains, but what the target lost, the staged copy holds."""
+    torn = 0
+    for number in range(1, 60):
+        prepare(path, "replaced")
+        before = doors.descriptors()
+        table = Interrupting(number, doors.NoRename(), after=after)
+        try:
+            with use(table):
+                door.save(path, NEW, allow_in_place=True)
+        except KeyboardInterrupt as interrupt:
+            (staged,) = getattr(interrupt, "leftovers", (None,))
+        else:
+            break
+        told = str(table.record[number - 1])
+        content = path.read_bytes()
+        assert (staged is not None) == bool(doors.beside(path)), told
+        if staged is None:
+            assert content in (OLD, NEW), told
+        else:
+            torn += 1
+            assert doors.whole(staged) == NEW, told
+        for fd in doors.descriptors() - before:
+            assert fd in _lost(table), told
+            os.close(fd)
+    assert torn > 0
+    assert read(path) == NEW
 
 
 def _lost(table: Interrupting) -> set[object]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import array
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,6 +15,7 @@ from doors import folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 BINARY = ("wb", "w+b", "xb", "x+b", "ab", "a+b", "r+b")
 TEXT = ("w", "w+", "x", "x+", "a", "a+", "r+")
@@ -76,7 +76,9 @@ def _run(path: Path, opener: Any, mode: str, steps: list[tuple[Any, ...]], how: 
     return seen
 
 
-def _compare(place: Path, mode: str, old: bytes | None, steps: list[tuple[Any, ...]], how: dict[str, Any]) -> None:
+def _compare(
+    place: Path, mode: str, old: bytes | None, steps: list[tuple[Any, ...]], how: dict[str, Any]
+) -> None:
     saved, plain = place / "saved", place / "plain"
     for path in (saved, plain):
         path.unlink(missing_ok=True)
@@ -96,7 +98,7 @@ def _compare(place: Path, mode: str, old: bytes | None, steps: list[tuple[Any, .
 
 
 def _plainly(path: Path, mode: str, **how: Any) -> Any:
-    return open(str(path), mode, **how)  # noqa: PTH123 # the model
+    return open(str(path), mode, **how)  # the model
 
 
 @fast
@@ -106,11 +108,15 @@ def _plainly(path: Path, mode: str, **how: Any) -> Any:
     buffering=st.sampled_from((-1, 0, 2, 16, 4096)),
     steps=st.lists(BINARY_STEPS, max_size=12),
 )
-@example(mode="a+b", old=b"old", buffering=-1, steps=[("tell",), ("read", -1), ("seek", 0, 0), ("write", b"new")])
+@example(
+    mode="a+b", old=b"old", buffering=-1, steps=[("tell",), ("read", -1), ("seek", 0, 0), ("write", b"new")]
+)
 @example(mode="r+b", old=b"old", buffering=0, steps=[("truncate",), ("tell",)])
 @example(mode="wb", old=None, buffering=-1, steps=[("truncate", -1), ("write", b"on")])
 @example(mode="w+b", old=None, buffering=2, steps=[("close",), ("write", b"late")])
-def test_bytes(place: Path, mode: str, old: bytes | None, buffering: int, steps: list[tuple[Any, ...]]) -> None:
+def test_bytes(
+    place: Path, mode: str, old: bytes | None, buffering: int, steps: list[tuple[Any, ...]]
+) -> None:
     _compare(place, mode, old, steps, {"buffering": buffering})
 
 
@@ -158,7 +164,9 @@ def test_write_text(place: Path, text: str, encoding: str, errors: str | None, n
             durably.write_text(saved, text, encoding=encoding, errors=errors, newline=newline)
         assert saved.read_bytes() == b"old"
         return
-    receipt = durably.write_text(saved, text, encoding=encoding, errors=errors, newline=newline, durability="none")
+    receipt = durably.write_text(
+        saved, text, encoding=encoding, errors=errors, newline=newline, durability="none"
+    )
     assert saved.read_bytes() == plain.read_bytes()
     assert receipt.size == plain.stat().st_size
 
@@ -181,7 +189,9 @@ def test_atomic_write_leaves_newlines_alone(place: Path, text: str, encoding: st
 @given(
     items=st.lists(st.integers(0, 1000), max_size=50),
     kind=st.sampled_from("HIQd"),
-    wrap=st.sampled_from((lambda data: data, memoryview, bytearray, bytes, lambda data: memoryview(data).toreadonly())),
+    wrap=st.sampled_from(
+        (lambda data: data, memoryview, bytearray, bytes, lambda data: memoryview(data).toreadonly())
+    ),
 )
 def test_every_buffer(place: Path, items: list[int], kind: str, wrap: Any) -> None:
     data = array.array(kind, items)

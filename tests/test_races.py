@@ -17,7 +17,6 @@ from doors import (
     CREATORS,
     DOORS,
     MAIN,
-    NEW,
     OLD,
     WAYS,
     Door,
@@ -213,7 +212,10 @@ def _stage_and_save(path: Path, number: int) -> None:
     data = _version(number, 1)
     for _ in range(25):
         durably.write_bytes(path, data, durability="none")
-        with durably.open(path, "wb", durability="none") as file, durably.staged_path(path, durability="none") as temporary:
+        with (
+            durably.open(path, "wb", durability="none") as file,
+            durably.staged_path(path, durability="none") as temporary,
+        ):
             file.write(data)
             temporary.write_bytes(data)
 
@@ -238,7 +240,7 @@ def test_a_sweeper_leaves_the_living_alone(way: Way, seen: bool, path: Path) -> 
                 try:
                     save(number)
                     status = 0
-                except BaseException:
+                except BaseException:  # noqa: BLE001 # nothing may leave the child
                     traceback.print_exc()
                 finally:
                     os._exit(status)
@@ -305,6 +307,7 @@ def _child_in_the_block(block: str, leave: Callable[[Any], None], path: Path) ->
     reader, out = os.pipe()
     saving = BLOCKS[block](path)
     child = -1
+    thing = None
     name = "nothing"
     try:
         with saving as thing:
@@ -331,7 +334,9 @@ def _child_in_the_block(block: str, leave: Callable[[Any], None], path: Path) ->
 @pytest.mark.parametrize("way", WAYS, ids=shown)
 @pytest.mark.parametrize(("leave", "name"), ENDS, ids=lambda each: getattr(each, "__name__", None))
 @pytest.mark.parametrize("block", BLOCKS)
-def test_a_fork_in_the_body(block: str, leave: Callable[[Any], None], name: str | None, way: Way, path: Path) -> None:
+def test_a_fork_in_the_body(
+    block: str, leave: Callable[[Any], None], name: str | None, way: Way, path: Path
+) -> None:
     """The child changes nothing, and what the parent had buffered is written once."""
     prepare(path, "replaced")
 
@@ -365,7 +370,11 @@ def test_forks_while_threads_save(path: Path) -> None:
             for _ in range(40):
                 child = os.fork()
                 if child == 0:
-                    left = [fd for fd in doors.descriptors() if path.parent.name in os.readlink(f"/proc/self/fd/{fd}")]
+                    left = [
+                        fd
+                        for fd in doors.descriptors()
+                        if path.parent.name in os.readlink(f"/proc/self/fd/{fd}")
+                    ]
                     os._exit(min(len(left), 100))
                 os.waitpid(child, 0)
             done.set()

@@ -389,6 +389,26 @@ def test_another_kind_of_thing_is_not_ours(tmp_path: Path, dead: int, kind: str)
     assert path.exists()
 
 
+def test_a_directory_that_becomes_a_link_meanwhile_is_not_followed(tmp_path: Path, dead: int) -> None:
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    full(precious)
+    before = names(precious)
+    path = made(tmp_path, "d", maker(process=dead))
+    full(path)
+
+    class Swapping(Without):
+        def _before(self, name: str, arguments: Any, keywords: Any, function: Any) -> None:
+            if name == "open" and arguments[0] == path.name:
+                path.rename(tmp_path / "moved")
+                path.symlink_to(precious, target_is_directory=True)
+
+    with use(Swapping()):
+        one = only(sweep(tmp_path, older_than=0))
+    assert (one.removed, path.is_symlink()) == (False, True)
+    assert names(precious) == before
+
+
 class NotEmptyFirst(Without):
     """Says of a directory that something is mounted on that it is not empty."""
 

@@ -94,7 +94,15 @@ def _record(recording: Recording, place: str, log: LogWriter) -> None:
     size = file_systems.FILE_SYSTEMS[recording.kind].size
     # The kernel names a loop device's file without its directory, so the name tells whose it is.
     name = os.path.basename(place)
-    server = system.child(lambda: disk.Disk(name, size, log, recording.failing).serve(fuse))
+
+    def serve() -> None:
+        # In a mount namespace that has none of what will lie upon this disk. Whoever is the last to leave
+        # a namespace, however it was killed, unmounts what is there, and would wait for itself.
+        system.leave_mounts()
+        system.unmount(below)
+        disk.Disk(name, size, log, recording.failing).serve(fuse)
+
+    server = system.child(serve)
     os.close(fuse)
     _mount(recording, f"{below}/{name}", above)
     writer = system.child(lambda: _work(recording, above, f"{below}/mark"))
