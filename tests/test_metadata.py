@@ -495,6 +495,60 @@ def test_root_reads_the_attributes_of_every_file(tmp_path: Path) -> None:
     assert attribute(target, "user.colour") == b"green"
 
 
+@needs_root
+def test_a_group_that_cannot_be_kept_under_ones_own_name(tmp_path: Path) -> None:
+    target = tmp_path / "file"
+    target.write_bytes(OLD)
+    target.chmod(0o664)
+    os.chown(target, -1, GROUP)
+    with use(Refusing(fchown=errno.EPERM)):
+        assert durably.write_bytes(target, NEW).lost == ("group",)
+    assert mode(target) == 0o644
+
+
+@needs_root
+def test_a_group_that_fails_to_be_set_is_an_error(tmp_path: Path) -> None:
+    target = tmp_path / "file"
+    target.write_bytes(OLD)
+    os.chown(target, STRANGER, GROUP)
+
+    class Fails(RecordingSyscalls):
+        def _before(self, name: str, arguments: Any, keywords: Any, function: Any) -> None:
+            if name == "fchown":
+                number = errno.EIO if arguments[1] == -1 else errno.EPERM
+                raise OSError(number, os.strerror(number))
+
+    with use(Fails()), pytest.raises(OSError, match=os.strerror(errno.EIO)):
+        durably.write_bytes(target, NEW)
+    assert target.read_bytes() == OLD
+
+
+@needs_acls
+@every_door
+def test_attributes_that_cannot_even_be_listed(tmp_path: Path, door: Door) -> None:
+    target = tmp_path / "file"
+    target.write_bytes(OLD)
+    target.chmod(0o664)
+
+    class Unseen(RecordingSyscalls):
+        number = errno.EACCES
+
+        def _before(self, name: str, arguments: Any, keywords: Any, function: Any) -> None:
+            if name == "listxattr":
+                raise OSError(self.number, os.strerror(self.number))
+
+    table = Unseen()
+    with use(table):
+        with pytest.raises(OSError, match="cannot keep the old file's xattrs"):
+            door.save(target, NEW, metadata="strict")
+        assert target.read_bytes() == OLD
+        assert door.save(target, NEW).lost == ("xattrs",)
+        # Perhaps there was an ACL, and the group's bits were its mask.
+        assert mode(target) == 0o644
+        table.number = errno.ENOTSUP
+        assert door.save(target, NEW, metadata="strict").lost == ()
+
+
 @needs_acls
 @pytest.mark.parametrize("number", [errno.ENOTSUP, errno.EPERM, errno.EINVAL])
 @every_door

@@ -548,6 +548,28 @@ def test_what_vanishes_before_it_is_removed_is_gone(tmp_path: Path, dead: int) -
     assert names(tmp_path) == []
 
 
+def test_what_vanishes_before_it_is_locked_is_gone(tmp_path: Path) -> None:
+    path = made(tmp_path, "h", maker(space=OTHER_SPACE))
+
+    class Vanishing(Without):
+        def _before(self, name: str, arguments: Any, keywords: Any, function: Any) -> None:
+            if name == "open" and arguments[0] == path.name:
+                path.unlink()
+
+    with use(Vanishing()):
+        one = only(sweep(tmp_path, older_than=0))
+    assert (one.removed, one.reason) == (True, "gone by itself")
+
+
+@pytest.mark.parametrize("kind", ["h", "d"])
+def test_a_trial_lets_go_of_the_lock(tmp_path: Path, kind: str) -> None:
+    path = made(tmp_path, kind, maker(space=OTHER_SPACE))
+    for _ in range(2):
+        one = only(sweep(tmp_path, older_than=0, dry_run=True))
+        assert (one.removed, one.reason) == (True, "its lock is free")
+    assert path.exists()
+
+
 def test_a_record_reads_well(tmp_path: Path) -> None:
     one = Swept("p", True, "why")
     assert repr(one) == "Swept(path='p', removed=True, reason='why')"

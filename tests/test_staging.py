@@ -1,0 +1,303 @@
+"""The temporary: a name of its own whatever is in the way, and a lock that a sweep respects."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import io
+import os
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import durably
+from capabilities import needs_linux, needs_posix
+from disk import NEW, OLD, Refusing, Without, names
+from doors import DOORS, MAIN, Door, shown
+from durably import _forks, _names
+from durably._commit import _linux
+from durably._commit._linux import Linux
+from durably._commit._posix import Posix
+from durably._promises import FileSystem
+from durably._syscalls import Syscalls, _missing
+from durably.testing import RecordingSyscalls, use
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+pytestmark = needs_posix
+every_door = pytest.mark.parametrize("door", MAIN, ids=shown)
+TAKEN = ".durably-f-0-0-0-0-0000000000000000.tmp"
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Path:
+    path = tmp_path / "file"
+    path.write_bytes(OLD)
+    return path
+
+
+# Names that are taken.
+
+
+@every_door
+@pytest.mark.parametrize("lacks", [(), ("unnamed",)], ids=str)
+def test_a_name_that_is_taken_is_left_alone(
+    target: Path, door: Door, lacks: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (target.parent / TAKEN).write_bytes(b"theirs")
+    fresh = _names.fresh
+    given: list[str] = []
+
+    def first_taken(kind: Any) -> str:
+        given.append(fresh(kind) if given else TAKEN)
+        return given[-1]
+
+    monkeypatch.setattr(_names, "fresh", first_taken)
+    with use(Without(*lacks)):
+        door.save(target, NEW)
+    assert len(given) > 1
+    assert target.read_bytes() == NEW
+    assert (target.parent / TAKEN).read_bytes() == b"theirs"
+    assert names(target.parent) == sorted([TAKEN, "file"])
+
+
+@pytest.mark.parametrize("door", DOORS, ids=shown)
+@needs_linux
+def test_without_proc_every_temporary_has_a_name(
+    tmp_path: Path, door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_linux, "_descriptors_can_be_linked", None)
+    monkeypatch.setattr(_linux, "_DESCRIPTORS", str(tmp_path / "missing"))
+    target = tmp_path / "file"
+    if "replaced" in door.states:
+        target.write_bytes(OLD)
+    table = RecordingSyscalls()
+    with use(table):
+        door.save(target, NEW)
+    assert target.read_bytes() == door.content(OLD if "replaced" in door.states else None, NEW)
+    assert not any(
+        call.arguments[1] & os.O_TMPFILE == os.O_TMPFILE  # type: ignore[operator] # flags
+        for call in table.record
+        if call.name == "open"
+    )
+    assert names(tmp_path) == ["file"]
+
+
+# Sweeps that are faster.
+
+
+class Swept(Without):
+    """A sweep takes the first temporary before it is locked, or has its lock."""
+
+    def __init__(self, directory: Path, how: str) -> None:
+        super().__init__("unnamed")
+        self.directory = directory
+        self.how = how
+        self.swept = ""
+        self.held = -1
+
+    def _before(self, name: str, arguments: Any, keywords: Any, function: Any) -> None:
+        super()._before(name, arguments, keywords, function)
+        if name == "flock" and not self.swept:
+            (self.swept,) = [entry for entry in names(self.directory) if _names.parse(entry)]
+            path = self.directory / self.swept
+            if self.how == "locks":
+                self.held = os.open(path, os.O_RDONLY)
+                fcntl.flock(self.held, fcntl.LOCK_EX)
+            else:
+                path.rmdir() if path.is_dir() else path.unlink()
+                self.how = "removed"
+
+
+@pytest.mark.parametrize("how", ["locks", "removes"])
+@pytest.mark.parametrize("door", [door for door in MAIN if door.name != "write_bytes"], ids=shown)
+def test_a_temporary_that_a_sweep_took_is_made_anew(target: Path, door: Door, how: str) -> None:
+    table = Swept(target.parent, how)
+    with use(table):
+        door.save(target, NEW)
+    assert table.swept
+    assert table.names.count("flock") == 2
+    if how == "locks":
+        os.close(table.held)
+    assert target.read_bytes() == NEW
+    assert names(target.parent) == ["file"]
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS])
+@every_door
+def test_where_there_are_no_locks_there_is_none(target: Path, door: Door, number: int) -> None:
+    with use(Refusing(flock=number)):
+        door.save(target, NEW)
+    assert target.read_bytes() == NEW
+
+
+@pytest.mark.parametrize("door", [door for door in MAIN if door.name != "write_bytes"], ids=shown)
+def test_a_lock_that_fails_is_an_error(target: Path, door: Door) -> None:
+    with use(Refusing(flock=errno.EIO)), pytest.raises(OSError, match=os.strerror(errno.EIO)):
+        door.save(target, NEW)
+    assert target.read_bytes() == OLD
+    assert names(target.parent) == ["file"]
+
+
+# File systems that say little, or do things their own way.
+
+
+@every_door
+@needs_linux
+def test_a_file_system_that_cannot_be_told_promises_nothing(target: Path, door: Door) -> None:
+    with use(Refusing(mount_id=errno.ENOSYS)):
+        receipt = door.save(target, NEW)
+    assert receipt.durability == "none"
+    assert "nothing is known about this file system" in receipt.skipped["durable"]
+    assert target.read_bytes() == NEW
+
+
+@needs_linux
+def test_create_only_on_smb_does_not_trust_the_clients_no_replace(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Linux, "file_system", lambda _, __: FileSystem("cifs"))
+    table = RecordingSyscalls()
+    with use(table):
+        durably.write_bytes(tmp_path / "file", NEW, overwrite=False)
+        assert "no-replace" not in durably.probe(tmp_path).supports
+    assert "link" in table.names
+    assert (tmp_path / "file").read_bytes() == NEW
+
+
+def test_the_plain_posix_routine_starts_no_write_out_and_links_nothing(tmp_path: Path) -> None:
+    table = RecordingSyscalls()
+    with use(table, system="freebsd14"), durably.open(tmp_path / "file", "wb") as file:
+        file.write(bytes(9 << 20))
+    assert "sync_file_range" not in table.names
+    assert (tmp_path / "file").stat().st_size == 9 << 20
+    with pytest.raises(NotImplementedError):
+        Posix(Syscalls()).link(None)  # type: ignore[arg-type]
+
+
+def test_a_call_that_the_system_lacks_says_so() -> None:
+    with pytest.raises(NotImplementedError, match="levitate does not exist on this system"):
+        _missing("levitate")(1, height=2)
+
+
+# Writes that fail, and a caller that does not care.
+
+
+@pytest.mark.parametrize("buffering", [0, -1])
+def test_a_write_that_failed_is_not_forgotten(target: Path, buffering: int) -> None:
+    table = Refusing()
+    with (
+        use(table),
+        pytest.raises(OSError, match="an earlier write failed") as caught,
+        durably.open(target, "wb", buffering=buffering) as file,
+    ):
+        table.errors = {"write": errno.ENOSPC}
+        with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)) as first:
+            file.write(b"x" * 100_000)
+            file.flush()
+        assert first.value.filename == str(target)
+        table.errors = {}
+        file.write(NEW)
+    assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, str(target))
+    assert target.read_bytes() == OLD
+    assert names(target.parent) == ["file"]
+
+
+def test_a_truncate_that_failed_is_not_forgotten(target: Path) -> None:
+    with (
+        use(Refusing(ftruncate=errno.EIO)),
+        pytest.raises(OSError, match="an earlier write failed"),
+        durably.open(target, "r+b") as file,
+        pytest.raises(OSError, match=os.strerror(errno.EIO)),
+    ):
+        file.truncate(3)
+    assert target.read_bytes() == OLD
+
+
+def test_a_size_that_is_none_loses_nothing(target: Path) -> None:
+    with durably.open(target, "r+b") as file, pytest.raises(OSError, match=os.strerror(errno.EINVAL)):
+        file.truncate(-1)
+    assert target.read_bytes() == OLD
+
+
+def test_an_unbuffered_file_truncates_where_it_stands(target: Path) -> None:
+    with durably.open(target, "r+b", buffering=0) as file:
+        file.seek(3)
+        assert file.truncate() == 3
+        assert isinstance(file, io.FileIO)
+    assert target.read_bytes() == OLD[:3]
+
+
+@pytest.mark.parametrize("buffering", [0, -1])
+def test_short_writes_of_a_stream_are_gone_on_with(target: Path, buffering: int) -> None:
+    class Short(RecordingSyscalls):
+        def __init__(self) -> None:
+            super().__init__()
+            self.write = lambda fd, data: os.write(
+                fd, memoryview(data)[: max(1, memoryview(data).nbytes // 3)]
+            )
+
+    with use(Short()), durably.open(target, "wb", buffering=buffering) as file:
+        assert file.write(NEW * 5000) == len(NEW) * 5000
+    assert target.read_bytes() == NEW * 5000
+
+
+# What a forked child does with its parent's writers, done here as if this were the child.
+
+
+@pytest.fixture
+def as_child() -> Iterator[Callable[[], None]]:
+    """Calling it makes this process the child of a fork, as far as durably knows."""
+    before = _forks.generation
+    live = dict(_forks._live)
+    _forks._live.clear()
+    yield _forks._in_child
+    _forks.generation = before
+    _forks._live.update(live)
+
+
+@pytest.mark.parametrize("mode", ["w", "wb"])
+def test_a_childs_writer_is_closed_unflushed_and_cannot_commit(
+    target: Path, as_child: Callable[[], None], mode: str
+) -> None:
+    table = Without()
+    with use(table):
+        writer = durably.open(target, mode)
+        writer.file.write(NEW if "b" in mode else NEW.decode())
+        as_child()
+        assert writer.file.closed
+        with pytest.raises(RuntimeError, match="forked child cannot commit"):
+            writer.commit()
+        with pytest.raises(ValueError, match="is over"):
+            writer.commit()
+        other = durably.open(target.with_name("other"), mode)
+        as_child()
+        other.discard()
+        dropped = durably.open(target, mode)
+        as_child()
+        del dropped  # without a warning: the parent's is not lost
+    assert "write" not in table.names
+    assert target.read_bytes() == OLD
+    assert names(target.parent) == ["file"]
+
+
+@pytest.mark.parametrize("raises", [True, False])
+def test_a_childs_staged_path_is_its_parents(
+    target: Path, as_child: Callable[[], None], raises: bool
+) -> None:
+    expected = KeyError if raises else RuntimeError
+    with pytest.raises(expected), durably.staged_path(target) as temporary:
+        temporary.write_bytes(NEW)
+        as_child()
+        if raises:
+            raise KeyError
+    assert temporary.read_bytes() == NEW
+    assert target.read_bytes() == OLD
+
+
+def test_a_child_makes_other_names() -> None:
+    before = _names.fresh("f")
+    _names.forget()
+    assert _names.fresh("f") != before
