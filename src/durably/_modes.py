@@ -69,7 +69,7 @@ def parsed(mode: str, buffering: int, encoding: str | None, errors: str | None, 
 
 
 def _size(buffering: int) -> int:
-    if not isinstance(buffering, int):
+    if not isinstance(buffering, int):  # pyright: ignore[reportUnnecessaryIsInstance] # for the untyped
         raise TypeError(f"buffering must be an int, not {type(buffering).__name__}")
     if not -1 <= buffering <= _LARGEST:
         raise ValueError(f"buffering must lie between -1 and {_LARGEST}, not {buffering}")
