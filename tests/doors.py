@@ -28,6 +28,7 @@ T = TypeVar("T")
 OLD = b"old\n" * 700
 NEW = b"new content\n" * 900
 LEVELS = ("durable", "consistent", "none")
+SPARE = "/var/tmp"
 _PIECES = 8
 
 
@@ -331,6 +332,12 @@ def whole(staged: str) -> bytes:
         (staged,) = (entry.path for entry in os.scandir(staged))
     with open(staged, "rb") as file:
         return file.read()
+
+
+def spares() -> set[str]:
+    """The temporaries of this process that lie in the spare directory."""
+    made = ((entry, _names.parse(entry)) for entry in os.listdir(SPARE))
+    return {entry for entry, made_by in made if made_by is not None and made_by[1].process == os.getpid()}
 
 
 def is_temporary(entry: str) -> bool:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import threading
-import traceback
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +30,7 @@ from doors import (
     shown,
 )
 from durably import _names
-from durably.testing import use
+from durably.testing import RecordingSyscalls, use
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -191,26 +191,26 @@ def _unseen() -> None:
     _names.forget()
 
 
-def _sweep_until(directory: Path, writers: set[int], seen: bool) -> int:
-    """Sweep with no regard to age while these processes run. Returns how many temporaries were met."""
+def _sweep_often(stop: Path, seen: bool) -> int:
+    """Sweep with no regard to age until many temporaries were met. Returns how many."""
     met = 0
-    while any(map(_runs, writers)):
-        for swept in durably.sweep(directory, older_than=0):
-            met += 1
-            # One that was not locked yet may go: its maker finds out, and makes another.
-            assert not (seen and swept.removed) or swept.reason == "gone by itself", swept
+    try:
+        for _ in range(20000):
+            for swept in durably.sweep(stop.parent, older_than=0):
+                met += 1
+                # One that was not locked yet may go: its maker finds out, and makes another.
+                assert not (seen and swept.removed) or swept.reason == "gone by itself", swept
+            if met >= 400:
+                break
+    finally:
+        stop.touch()
     return met
 
 
-def _runs(process: int) -> bool:
-    with open(f"/proc/{process}/stat", "rb") as file:
-        return file.read().rpartition(b")")[2].split()[0] != b"Z"
-
-
-def _stage_and_save(path: Path, number: int) -> None:
-    """Every kind of temporary lies there for a while."""
+def _stage_and_save(path: Path, stop: Path, number: int) -> int:
+    """Every kind of temporary lies there for a while, again and again."""
     data = _version(number, 1)
-    for _ in range(25):
+    while not stop.exists():
         durably.write_bytes(path, data, durability="none")
         with (
             durably.open(path, "wb", durability="none") as file,
@@ -218,40 +218,62 @@ def _stage_and_save(path: Path, number: int) -> None:
         ):
             file.write(data)
             temporary.write_bytes(data)
+    return 0
 
 
 @pytest.mark.parametrize("seen", [True, False], ids=["seen", "unseen"])
 @pytest.mark.parametrize("way", WAYS, ids=shown)
 def test_a_sweeper_leaves_the_living_alone(way: Way, seen: bool, path: Path) -> None:
     prepare(path, "replaced")
+    stop = path.with_name("stop")
 
-    def save(number: int) -> None:
+    def save(number: int) -> int:
         if not seen:
             _unseen()
-        with use(way.base(), way.system):
-            _stage_and_save(path, number)
+        return _stage_and_save(path, stop, number)
 
-    def run() -> int:
-        writers = set()
-        for number in range(3):
-            child = os.fork()
-            if child == 0:
-                status = 1
-                try:
-                    save(number)
-                    status = 0
-                except BaseException:  # noqa: BLE001 # nothing may leave the child
-                    traceback.print_exc()
-                finally:
-                    os._exit(status)
-            writers.add(child)
-        met = _sweep_until(path.parent, writers, seen)
-        assert [os.waitpid(writer, 0)[1] for writer in writers] == [0, 0, 0]
-        return met
-
-    met = in_child(run)
-    assert met > 0
+    with use(way.base(), way.system):
+        writers = [lambda number=number: save(number) for number in range(3)]
+        *_, met = at_once([*writers, lambda: _sweep_often(stop, seen)])
+    assert met >= 400
     assert _is_whole(read(path))
+    assert doors.beside(path) == {"stop"}
+
+
+class Locking(RecordingSyscalls):
+    """A table in which the maker of a temporary comes to lock it, just before it is removed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.locked: list[bool] = []
+
+    def _before(self, name: str, arguments: Any, keywords: Any, function: Any) -> None:
+        if name in ("unlink", "rmdir"):
+            fd = os.open(arguments[0], os.O_RDONLY, dir_fd=keywords["dir_fd"])
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                self.locked.append(True)
+            except BlockingIOError:
+                self.locked.append(False)
+            finally:
+                os.close(fd)
+
+
+def test_what_is_swept_by_its_lock_is_locked_until_it_is_gone(path: Path) -> None:
+    """Its maker may live, between making it and locking it, and must find out."""
+
+    def unseen_names() -> tuple[str, str]:
+        _unseen()
+        return _names.fresh("h"), _names.fresh("d")
+
+    file, directory = in_child(unseen_names)
+    path.with_name(file).touch()
+    path.with_name(directory).mkdir()
+    table = Locking()
+    with use(table):
+        swept = durably.sweep(path.parent, older_than=0)
+    assert [each.removed for each in swept] == [True, True]
+    assert table.locked == [False, False]
     assert not doors.beside(path)
 
 

@@ -374,6 +374,17 @@ def test_a_child_that_leaves_the_block_does_nothing(target: Path, raises: bool) 
     assert names(target.parent) == [target.name]
 
 
+@pytest.mark.filterwarnings("always::ResourceWarning")
+def test_one_that_is_dropped_in_its_block_discards_with_a_warning(target: Path) -> None:
+    staged: Any = durably.staged_path(target)
+    temporary = staged.__enter__()
+    temporary.write_bytes(NEW)
+    with pytest.warns(ResourceWarning, match="unfinished save of .* was discarded"):
+        del staged
+        gc.collect()
+    assert kept(target)
+
+
 # Flushing what others wrote.
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import importlib.util
 import io
 import os
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ from durably.testing import RecordingSyscalls, use
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+    from types import ModuleType
 
 pytestmark = needs_posix
 every_door = pytest.mark.parametrize("door", MAIN, ids=shown)
@@ -123,6 +125,41 @@ def test_a_temporary_that_a_sweep_took_is_made_anew(target: Path, door: Door, ho
         os.close(table.held)
     assert target.read_bytes() == NEW
     assert names(target.parent) == ["file"]
+
+
+@pytest.mark.parametrize("call", ["open", "flock", "rmdir"])
+def test_a_private_directory_that_vanishes_is_made_anew(target: Path, call: str) -> None:
+    class Vanishing(RecordingSyscalls):
+        gone = False
+
+        def _before(self, name: str, arguments: Any, keywords: Any, function: Any) -> None:
+            made = [entry for entry in names(target.parent) if _names.parse(entry)]
+            if name == call and made and not self.gone:
+                self.gone = True
+                (target.parent / made[0]).rmdir()
+            if name == "flock" and call == "rmdir" and not self.gone:
+                raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    table = Vanishing()
+    with use(table), durably.staged_path(target) as temporary:
+        temporary.write_bytes(NEW)
+    assert table.gone
+    assert target.read_bytes() == NEW
+    assert names(target.parent) == ["file"]
+
+
+def test_what_may_still_be_there_is_named(target: Path) -> None:
+    table = Without("unnamed")
+    with pytest.raises(KeyError) as caught, use(table), durably.open(target):
+        table._before = lambda name, *_: _fails(name)  # type: ignore[method-assign]
+        raise KeyError
+    (left,) = set(names(target.parent)) - {"file"}
+    assert caught.value.leftovers == (str(target.parent / left),)  # type: ignore[attr-defined]
+
+
+def _fails(name: str) -> None:
+    if name in ("unlink", "stat"):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
 
 
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS])
@@ -295,6 +332,16 @@ def test_a_childs_staged_path_is_its_parents(
             raise KeyError
     assert temporary.read_bytes() == NEW
     assert target.read_bytes() == OLD
+
+
+@pytest.mark.parametrize("module", [_forks, _names])
+def test_a_system_without_fork(module: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "register_at_fork")
+    assert module.__file__ is not None
+    spec = importlib.util.spec_from_file_location("without_fork", module.__file__)
+    assert spec is not None
+    assert spec.loader is not None
+    spec.loader.exec_module(importlib.util.module_from_spec(spec))
 
 
 def test_a_child_makes_other_names() -> None:

@@ -441,6 +441,18 @@ def test_a_file_that_outlives_its_writer_does_not_reach_other_files(target: Path
             os.close(descriptor)
 
 
+def test_a_file_that_was_closed_takes_nothing_more(target: Path) -> None:
+    with durably.open(target, "wb") as file:
+        raw = file.raw
+        file.write(NEW)
+        file.close()
+        with pytest.raises(ValueError, match="closed file"):
+            raw.write(b"x")
+        with pytest.raises(ValueError, match="closed file"):
+            raw.truncate(0)
+    assert target.read_bytes() == NEW
+
+
 # Wrappers.
 
 
