@@ -53,12 +53,6 @@ REPLACING = [door for door in DOORS if "replaced" in door.states]
 
 
 @pytest.fixture
-def path() -> Iterator[Path]:
-    with folder() as directory:
-        yield directory / "target"
-
-
-@pytest.fixture
 def public() -> Iterator[Path]:
     """A directory that every user may write in."""
     with folder(open_to_all=True) as directory:

@@ -28,7 +28,6 @@ from doors import (
     Door,
     Way,
     attempt,
-    folder,
     prepare,
     read,
     shown,
@@ -38,7 +37,7 @@ from durably._syscalls import Syscalls
 from durably.testing import ERRORS, Call, FailingSyscalls, every_failure, use
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
 pytestmark = [needs_linux, needs_proc]
@@ -79,12 +78,6 @@ COVERING = [
     for shift, way in enumerate(WAYS)
 ]
 THOROUGH = [(door, state, LINUX, level) for door in MAIN for state in door.states for level in LEVELS]
-
-
-@pytest.fixture
-def path() -> Iterator[Path]:
-    with folder() as directory:
-        yield directory / "target"
 
 
 def dressed(path: Path, state: str, *, with_acl: bool = False) -> bytes | None:

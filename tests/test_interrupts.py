@@ -31,7 +31,6 @@ from doors import (
     WAYS,
     Door,
     Way,
-    folder,
     in_child,
     prepare,
     read,
@@ -47,12 +46,6 @@ if TYPE_CHECKING:
     from durably._syscalls import Syscalls
 
 pytestmark = needs_posix
-
-
-@pytest.fixture
-def path() -> Iterator[Path]:
-    with folder() as directory:
-        yield directory / "target"
 
 
 class Interrupting(RecordingSyscalls):

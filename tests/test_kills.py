@@ -14,11 +14,11 @@ import pytest
 import doors
 import durably
 from capabilities import find, needs_linux, needs_posix, needs_strace
-from doors import CASES, LEVELS, LINUX, NEW, RENAMED, WAYS, Door, Way, folder, in_child, prepare, read, shown
+from doors import CASES, LEVELS, LINUX, NEW, RENAMED, WAYS, Door, Way, in_child, prepare, read, shown
 from durably.testing import RecordingSyscalls, use
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from durably._syscalls import Syscalls
@@ -27,12 +27,6 @@ pytestmark = [needs_posix, needs_linux]
 
 STRANGERS = {".durably-f-1-2-3-4-5.tmp", ".durably-notes.tmp", ".durably-f.tmp~"}
 _NEXT = b"the next save\n"
-
-
-@pytest.fixture
-def path() -> Iterator[Path]:
-    with folder() as directory:
-        yield directory / "target"
 
 
 class Killing(RecordingSyscalls):

@@ -23,7 +23,6 @@ from doors import (
     Way,
     at_once,
     attempt,
-    folder,
     in_child,
     prepare,
     read,
@@ -41,12 +40,6 @@ pytestmark = needs_posix
 WRITERS = 8
 SAVES = 12
 RACING = [door for door in DOORS if "replaced" in door.states and not door.goes_on]
-
-
-@pytest.fixture
-def path() -> Iterator[Path]:
-    with folder() as directory:
-        yield directory / "target"
 
 
 def _version(writer: int, number: int) -> bytes:

@@ -81,7 +81,7 @@ def conclude(routine: Routine, save: Save, size: int) -> Receipt:
 
 
 def _tidy(routine: Routine, save: Save) -> None:
-    left = staged_path(routine, save)
+    left = staged_at(routine, save)
     try:
         routine.remove(save)
     except OSError as error:
@@ -156,12 +156,12 @@ def _pour(routine: Routine, source: int, target: int) -> None:
 
 
 def _torn(routine: Routine, save: Save, error: OSError) -> TornError:
-    staged = staged_path(routine, save)
+    staged = staged_at(routine, save)
     message = f"a rewrite in place broke off ({error.strerror}); the whole new content is in {staged}"
     return TornError(error.errno or errno.EIO, message, save.path, staged)
 
 
-def staged_path(routine: Routine, save: Save) -> str:
+def staged_at(routine: Routine, save: Save) -> str:
     """Where the temporary lies, for a message."""
     return routine.location(save, save.private or save.temporary or "")
 
@@ -176,7 +176,7 @@ def abandon(routine: Routine, save: Save, error: BaseException) -> None:
     target in place of the temporary's.
     """
     if save.in_place and not save.published:
-        _note_leftovers(error, (staged_path(routine, save),), "it holds the whole new content")
+        _note_leftovers(error, (staged_at(routine, save),), "it holds the whole new content")
         routine.release(save)
     else:
         if _was_published(routine, save):

@@ -18,6 +18,7 @@ from durably._cli._options import save_options, saving
 from durably._cli._output import shown
 from durably._cli._report import Report
 from durably._cli._stream import pour
+from durably._native.linux import NO_CLONE
 
 if TYPE_CHECKING:
     import io
@@ -28,20 +29,6 @@ if TYPE_CHECKING:
 
 _LONG = 0.5
 _PERMISSIONS = 0o777
-
-# ioctl_ficlone(2): another file system, none that shares extents, a file that cannot be shared, one
-# in use as swap or program, no such request, no such call.
-_NO_CLONE = {
-    errno.EXDEV,
-    errno.EOPNOTSUPP,
-    errno.ENOTSUP,
-    errno.EINVAL,
-    errno.EISDIR,
-    errno.ETXTBSY,
-    errno.EPERM,
-    errno.ENOTTY,
-    errno.ENOSYS,
-}
 
 
 @click.command()
@@ -110,7 +97,7 @@ def _cloned(reader: io.FileIO, file: io.BufferedWriter) -> bool:
     try:
         routine.calls.ficlone(file.fileno(), reader.fileno())
     except OSError as error:
-        if error.errno not in _NO_CLONE:
+        if error.errno not in NO_CLONE:
             raise
         return False
     return True

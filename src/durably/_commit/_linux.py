@@ -10,7 +10,7 @@ from durably import _mounts, _names
 from durably._commit import _metadata, _trials
 from durably._commit._flags import LOOK, PLAIN, PRIVATE, READ, UNNAMED
 from durably._commit._posix import Posix
-from durably._native.linux import RENAME_NOREPLACE, SYNC_FILE_RANGE_WRITE
+from durably._native.linux import NO_CLONE, RENAME_NOREPLACE, SYNC_FILE_RANGE_WRITE
 from durably._promises import FileSystem
 
 TYPE_CHECKING = False
@@ -39,17 +39,6 @@ _NO_XATTR = {
 _UNSEEN_XATTR = {errno.EACCES, errno.EPERM, errno.ENOENT}
 # The group bits of a mode were the ACL's mask, and mean something else without it.
 _ACL_LOST = {"acl", "xattrs"}
-# The source and the target cannot share extents.
-_NO_CLONE = {
-    errno.EINVAL,
-    errno.ENOSYS,
-    errno.ENOTSUP,
-    errno.ENOTTY,
-    errno.EOPNOTSUPP,
-    errno.EPERM,
-    errno.ETXTBSY,
-    errno.EXDEV,
-}
 # The call is missing, or not for this kind of file.
 _NO_RANGE_FLUSH = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ESPIPE}
 # The client emulates "without replacement" on SMB by looking first: another host can lose its file.
@@ -76,7 +65,7 @@ class Linux(Posix):
             return self._look_closed(save)
         try:
             found = self.calls.fstat(fd)
-            if found.st_mode & 0o170000 == stat.S_IFREG and save.options.carries:
+            if stat.S_ISREG(found.st_mode) and save.options.carries:
                 self._read_attributes(save, fd)
             return found
         finally:
@@ -227,7 +216,7 @@ class Linux(Posix):
             self.calls.ficlone(save.fd, source)
             save.steps.append("reflink")
         except OSError as error:
-            if error.errno not in _NO_CLONE:
+            if error.errno not in NO_CLONE:
                 raise
             self._copy(save, source)
         finally:

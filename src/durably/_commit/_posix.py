@@ -216,10 +216,7 @@ class Posix(Routine):
 
     def _let_go(self, save: Save) -> None:
         fd, save.fd = save.fd, CLOSED
-        try:
-            self.calls.close(fd)
-        except OSError as error:
-            save.skipped["close"] = str(error.strerror)
+        self._close(save, fd)
 
     def _close_before_rename(self, save: Save) -> None:
         """Have the errors that only close(2) reports, on network mounts, before the file is published."""
@@ -369,10 +366,14 @@ class Posix(Routine):
             fd = save.closing[-1]
             del save.closing[-1]
             if fd is not None:
-                try:
-                    self.calls.close(fd)
-                except OSError as error:
-                    save.skipped["close"] = str(error.strerror)
+                self._close(save, fd)
+
+    def _close(self, save: Save, fd: int) -> None:
+        """Close what is not needed any more: the outcome is known, and the receipt tells of an error."""
+        try:
+            self.calls.close(fd)
+        except OSError as error:
+            save.skipped["close"] = str(error.strerror)
 
     # Telling, and sweeping.
 

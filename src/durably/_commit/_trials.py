@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import errno
-import os
 
 from durably import _names
+from durably._commit._flags import CREATE, DIRECTORY, NOFOLLOW, PRIVATE, UNNAMED
 from durably._native.darwin import RENAME_EXCL, RENAME_SWAP
 from durably._native.linux import RENAME_EXCHANGE, RENAME_NOREPLACE
 
@@ -18,10 +18,6 @@ if TYPE_CHECKING:
     Rename = Callable[[str, str], None]
     Trial = Callable[[Syscalls, int], bool]
 
-_CLOEXEC = getattr(os, "O_CLOEXEC", 0)
-_DIRECTORY = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0) | _CLOEXEC
-_CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | _CLOEXEC
-_UNNAMED = os.O_RDWR | getattr(os, "O_TMPFILE", 0) | _CLOEXEC
 _CONTENT = b"durably\n" * 512
 
 # "Not yours to write", "not to be written", "no room"; /proc says that there is no such directory.
@@ -63,7 +59,7 @@ def tried(calls: Syscalls, directory: int, trials: dict[str, Trial]) -> frozense
 
 
 def _all_tried(calls: Syscalls, directory: int, name: str, trials: dict[str, Trial]) -> frozenset[str]:
-    private = calls.open(name, _DIRECTORY, dir_fd=directory)
+    private = calls.open(name, DIRECTORY | NOFOLLOW, dir_fd=directory)
     try:
         return frozenset(what for what, trial in trials.items() if _works(trial, calls, private))
     finally:
@@ -105,7 +101,7 @@ def _empty(calls: Syscalls, private: int) -> None:
 
 def unnamed(calls: Syscalls, private: int) -> bool:
     """A file without a name can be made, and given one."""
-    fd = calls.open(".", _UNNAMED, 0o600, dir_fd=private)
+    fd = calls.open(".", UNNAMED, PRIVATE, dir_fd=private)
     try:
         # With a directory descriptor: see the routine's own use.
         calls.link(f"/proc/self/fd/{fd}", "unnamed", dst_dir_fd=private, follow_symlinks=True)
@@ -146,7 +142,7 @@ def reflink(calls: Syscalls, private: int) -> bool:
     """A copy shares the extents of its source."""
     source = _filled(calls, private)
     try:
-        copy = calls.open("copy", _CREATE, 0o600, dir_fd=private)
+        copy = calls.open("copy", CREATE, PRIVATE, dir_fd=private)
         try:
             calls.ficlone(copy, source)
             return calls.fstat(copy).st_size == len(_CONTENT)
@@ -168,7 +164,7 @@ def clone_macos(calls: Syscalls, private: int) -> bool:
 
 def xattrs(calls: Syscalls, private: int) -> bool:
     """An extended attribute of the user's is kept."""
-    fd = calls.open("attributes", _CREATE, 0o600, dir_fd=private)
+    fd = calls.open("attributes", CREATE, PRIVATE, dir_fd=private)
     try:
         calls.setxattr(fd, "user.durably", b"kept")
         return bool(calls.getxattr(fd, "user.durably") == b"kept")
@@ -194,7 +190,7 @@ def _swaps(calls: Syscalls, private: int, rename: Rename) -> bool:
 
 
 def _filled(calls: Syscalls, private: int) -> int:
-    fd = calls.open("source", _CREATE, 0o600, dir_fd=private)
+    fd = calls.open("source", CREATE, PRIVATE, dir_fd=private)
     try:
         calls.write(fd, _CONTENT)
     except BaseException:
@@ -204,7 +200,7 @@ def _filled(calls: Syscalls, private: int) -> int:
 
 
 def _make(calls: Syscalls, private: int, name: str) -> int:
-    fd = calls.open(name, _CREATE, 0o600, dir_fd=private)
+    fd = calls.open(name, CREATE, PRIVATE, dir_fd=private)
     try:
         return calls.fstat(fd).st_ino
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 
 from durably._native.c_library import CLibrary
@@ -14,6 +15,20 @@ RENAME_NOREPLACE = 1
 RENAME_EXCHANGE = 2
 SYNC_FILE_RANGE_WRITE = 2
 FICLONE = 0x40049409
+# ioctl_ficlone(2): another file system, none that shares extents, a file that cannot be shared, one
+# in use as swap or program, no such request, no such call.
+NO_CLONE = frozenset(
+    {
+        errno.EINVAL,
+        errno.ENOSYS,
+        errno.ENOTSUP,
+        errno.ENOTTY,
+        errno.EOPNOTSUPP,
+        errno.EPERM,
+        errno.ETXTBSY,
+        errno.EXDEV,
+    }
+)
 STATX_MNT_ID = 0x1000
 AT_EMPTY_PATH = 0x1000
 _STATX_SIZE = 256
