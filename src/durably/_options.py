@@ -9,7 +9,7 @@ from functools import lru_cache
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import Literal, NamedTuple, Self, TypedDict
+    from typing import ClassVar, Literal, NamedTuple, Self, TypedDict
 
     class SaveOptions(TypedDict, total=False):
         """The options that every door takes; see `durably.open` for their meaning."""
@@ -136,7 +136,7 @@ class Record:
             return NotImplemented
         return tuple(self._values()) == tuple(other._values())
 
-    __hash__ = None  # type: ignore[assignment] # holds a dict
+    __hash__: ClassVar[None] = None  # type: ignore[assignment] # holds a dict
 
 
 if TYPE_CHECKING:
@@ -172,7 +172,7 @@ class Receipt(_Receipt):
     """
 
     __slots__ = ()
-    __hash__ = None  # type: ignore[assignment] # holds a dict
+    __hash__: ClassVar[None] = None  # type: ignore[assignment] # holds a dict
 
 
 class Promise(str):
@@ -225,11 +225,11 @@ class Guarantees(Record):
         durable: Promise,
         supports: frozenset[str],
     ) -> None:
-        self.path = path
-        self.file_system = file_system
-        self.options = options
-        self.routine = routine
-        self.readers = readers
-        self.crash = crash
-        self.durable = durable
-        self.supports = supports
+        self.path: str = path
+        self.file_system: str = file_system
+        self.options: tuple[str, ...] = options
+        self.routine: str = routine
+        self.readers: Promise = readers
+        self.crash: Promise = crash
+        self.durable: Promise = durable
+        self.supports: frozenset[str] = supports

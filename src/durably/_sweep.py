@@ -34,9 +34,9 @@ class Swept(Record):
     __slots__ = ("path", "removed", "reason")
 
     def __init__(self, path: str, removed: bool, reason: str) -> None:
-        self.path = path
-        self.removed = removed
-        self.reason = reason
+        self.path: str = path
+        self.removed: bool = removed
+        self.reason: str = reason
 
 
 def sweep(directory: StrPath, older_than: float = 3600, dry_run: bool = False) -> list[Swept]:
