@@ -215,8 +215,12 @@ class Posix(Routine):
             self._let_go(save)
 
     def _let_go(self, save: Save) -> None:
+        # As in `release`, with no call of ours before the close.
         fd, save.fd = save.fd, CLOSED
-        self._close(save, fd)
+        try:
+            self.calls.close(fd)
+        except OSError as error:
+            save.skipped["close"] = str(error.strerror)
 
     def _close_before_rename(self, save: Save) -> None:
         """Have the errors that only close(2) reports, on network mounts, before the file is published."""
@@ -365,15 +369,12 @@ class Posix(Routine):
         while save.closing:
             fd = save.closing[-1]
             del save.closing[-1]
+            # Closed right here: an interrupt at the entry of a method of ours would lose the descriptor.
             if fd is not None:
-                self._close(save, fd)
-
-    def _close(self, save: Save, fd: int) -> None:
-        """Close what is not needed any more: the outcome is known, and the receipt tells of an error."""
-        try:
-            self.calls.close(fd)
-        except OSError as error:
-            save.skipped["close"] = str(error.strerror)
+                try:
+                    self.calls.close(fd)
+                except OSError as error:
+                    save.skipped["close"] = str(error.strerror)
 
     # Telling, and sweeping.
 
