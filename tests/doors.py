@@ -310,6 +310,7 @@ def _finish(child: int, reader: int) -> Any:
 
 
 def _answer(body: Callable[[], object], user: int | None, writer: int) -> NoReturn:
+    sys.settrace(None)  # a child is not counted by coverage, whose lock no signal must strike
     try:
         os.setpgid(0, 0)
         if user is not None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import errno
 import os
 import random
 import re
 import signal
+import stat
 import sys
 import time
 import traceback
@@ -36,6 +38,7 @@ from doors import (
     read,
     shown,
 )
+from durably._syscalls import Syscalls
 from durably.testing import Call, RecordingSyscalls, use
 
 if TYPE_CHECKING:
@@ -43,7 +46,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from durably import AtomicWriter
-    from durably._syscalls import Syscalls
 
 pytestmark = needs_posix
 
@@ -111,6 +113,30 @@ def test_interrupted_at_each_call(
         for fd in opened:
             os.close(fd)
     assert number > 5
+
+
+def test_interrupted_when_published_and_the_directory_cannot_be_flushed(path: Path) -> None:
+    """The interrupt goes on; the flush that failed beneath it says nothing, and is tried once."""
+    base = Syscalls()
+    tried = []
+
+    def fsync(fd: int) -> None:
+        if stat.S_ISDIR(os.fstat(fd).st_mode):
+            tried.append(fd)
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        os.fsync(fd)
+
+    base.fsync = fsync
+    path.write_bytes(OLD)
+    with use(table := RecordingSyscalls(base)), pytest.raises(durably.NotDurableError):
+        durably.write_bytes(path, NEW)
+    renamed = [call.name for call in table.record].index("replace") + 1
+    tried.clear()
+    with use(Interrupting(renamed, base, after=True)), pytest.raises(KeyboardInterrupt):
+        durably.write_bytes(path, NEW)
+    assert len(tried) == 1
+    assert path.read_bytes() == NEW
+    assert not doors.beside(path)
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
@@ -189,9 +215,6 @@ def _interrupted_at_random(door: Door, state: str, level: str, path: Path, times
         except Struck as strike:
             struck = True
             where = _line(strike)
-            import traceback as tb
-
-            where = "".join(tb.format_exception(strike))
             assert not hasattr(strike, "leftovers")
         content = read(path)
         assert content in (old, door.content(old))

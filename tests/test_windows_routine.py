@@ -867,8 +867,7 @@ def test_what_nobody_has_can_be_claimed_and_removed(
     claim = routine.claim(directory, name)
     assert claim is not None
     assert routine.claim(directory, name) is None
-    routine.disclaim(claim)
-    routine.remove_entry(directory, name)
+    routine.remove_claimed(directory, name, claim)
     routine.remove_entry(directory, name)
     routine.close_directory(directory)
     assert listed(tmp_path) == []
