@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import resource
 import stat
 import subprocess
 from contextlib import contextmanager
@@ -45,6 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+resource = pytest.importorskip("resource", reason="needs a POSIX system")
 pytestmark = needs_linux
 
 PAGE = 4096

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from capabilities import needs_linux
-from durably._native import darwin, windows
+from durably._native import darwin, windows, windows_library
 from fakes import windows_error
 
 if TYPE_CHECKING:
@@ -29,11 +29,11 @@ INVALID = ctypes.c_void_p(-1).value
 @pytest.fixture
 def foreign(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Stand in for functions of Win32; a failure of theirs is the last error that was set."""
-    monkeypatch.setattr(windows, "_failure", lambda path=None: windows_error(fail.code, path))
+    monkeypatch.setattr(windows_library, "failure", lambda path=None: windows_error(fail.code, path))
 
     def stand_in(**functions: Callable[..., Any]) -> None:
         for name, function in functions.items():
-            monkeypatch.setitem(windows._bound, name, function)
+            monkeypatch.setitem(windows_library.bound, name, function)
 
     return stand_in
 
@@ -61,7 +61,7 @@ class fail:  # noqa: N801 # used like a function
         lambda: windows.create_file("a", 0, 0, 0, 0),
         lambda: windows.open_osfhandle(0, 0),
         lambda: windows.get_osfhandle(0),
-        windows._failure,
+        windows_library.failure,
     ],
 )
 def test_calls_of_windows_do_not_exist_elsewhere(call: Callable[[], object]) -> None:
@@ -277,5 +277,5 @@ def test_a_process_that_cannot_be_opened(foreign: Any, code: int, running: bool)
 
 def test_every_function_has_a_prototype() -> None:
     source = Path(windows.__file__).read_text(encoding="utf-8")
-    called = set(re.findall(r'_function\("(\w+)"\)', source))
-    assert called == set(windows._prototypes())
+    called = set(re.findall(r'function\("(\w+)"\)', source))
+    assert called == set(windows_library.prototypes())

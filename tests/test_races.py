@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+fcntl = pytest.importorskip("fcntl", reason="needs a POSIX system")
 pytestmark = needs_posix
 
 WRITERS = 8

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import importlib.util
 import io
 import os
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import ModuleType
 
+fcntl = pytest.importorskip("fcntl", reason="needs a POSIX system")
 pytestmark = needs_posix
 every_door = pytest.mark.parametrize("door", MAIN, ids=shown)
 TAKEN = ".durably-f-0-0-0-0-0000000000000000.tmp"

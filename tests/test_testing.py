@@ -72,7 +72,7 @@ def test_a_table_over_another_calls_that_one(target: Path) -> None:
         def __init__(self) -> None:
             super().__init__()
             self.flushes = 0
-            self.fsync = self._fsync  # type: ignore[assignment]
+            self.fsync = self._fsync
 
         def _fsync(self, fd: int) -> None:
             self.flushes += 1

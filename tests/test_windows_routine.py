@@ -451,7 +451,7 @@ def test_a_directory_that_others_made_meanwhile_stays(tmp_path: Path, fake: Fake
         os.mkdir(path)
         mkdir(path, mode)
 
-    fake.mkdir = beaten  # type: ignore[assignment] # with fewer arguments
+    fake.mkdir = beaten
     with (
         testing.use(fake, "win32"),
         pytest.raises(ZeroDivisionError),
@@ -750,7 +750,7 @@ def test_a_removal_does_not_follow_a_link_to_a_directory(
         removed.append(os.path.basename(path))
         os.unlink(path) if os.path.islink(path) else os.rmdir(path)
 
-    fake.rmdir = remove_link  # type: ignore[assignment] # RemoveDirectoryW removes such links
+    fake.rmdir = remove_link  # RemoveDirectoryW removes such links
     with (
         testing.use(fake, "win32"),
         pytest.raises(ZeroDivisionError),
@@ -830,7 +830,7 @@ def test_a_directory_that_could_not_be_made(tmp_path: Path, fake: FakeWindows) -
             raise windows_error(win.ERROR_ACCESS_DENIED, path)
         mkdir(path, mode)
 
-    fake.mkdir = refused  # type: ignore[assignment] # with fewer arguments
+    fake.mkdir = refused
     with testing.use(fake, "win32"), pytest.raises(PermissionError):
         durably.write_bytes(tmp_path / "a" / "b" / "c", b"data", make_parents=True)
     assert listed(tmp_path) == []

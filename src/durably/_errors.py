@@ -5,13 +5,17 @@ OSError
 ├── UnsupportedError           the target was not changed, and nothing was written
 ├── NotDurableError            the target holds the new file; a power cut may take it back
 ├── OutcomeUnknownError        the target holds the whole old or the whole new file
-└── TornError                  the target may hold a part; the staged copy holds everything
+├── TornError                  the target may hold a part; the staged copy holds everything
+├── BatchError                 tells of each file which of the above holds
+├── RecoveryNeededError        each file of a transaction is whole; a journal waits for `durably.recover`
+└── RecoveryConflictError      as before the recovery: somebody has changed a file since
 """
 
 from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from durably._batch_receipt import BatchReceipt
     from durably._options import Receipt
 
 
@@ -62,3 +66,38 @@ class TornError(_SaveError):
     def __init__(self, errno: int, message: str, path: str, staged: str | None = None) -> None:
         super().__init__(errno, message, path)
         self.staged = staged
+
+
+class RecoveryNeededError(_SaveError):
+    """A transaction is unfinished: its journal stands in the root, ``path``.
+
+    Each file is whole, old or new, and may be mixed with the others until `durably.recover` has
+    finished or undone the transaction. Raised by a commit that could be neither finished nor undone,
+    and where a journal cannot be acted on: it is damaged (errno EBADMSG), of a newer version of
+    durably (ENOTSUP), or cannot be trusted (EPERM). Then nothing was changed.
+    """
+
+
+class RecoveryConflictError(_SaveError):
+    """Somebody has changed a file between the crash and the recovery. Nothing was changed.
+
+    ``path`` is the root, ``conflicts`` the files, as paths below it, that are neither as they were
+    before the transaction nor as it would have left them. The message says what can be done.
+    """
+
+    def __init__(self, errno: int, message: str, path: str, conflicts: tuple[str, ...] = ()) -> None:
+        super().__init__(errno, message, path)
+        self.conflicts = conflicts
+
+
+class BatchError(_SaveError):
+    """Files of a `durably.Batch` could not be saved, or are not known to be durable.
+
+    ``receipt`` tells what became of each: ``receipt.saved``, ``receipt.failed`` with an error for
+    each path, and ``receipt.unsaved``, whose targets were not changed either. ``path`` and ``errno``
+    are those of the first file that failed.
+    """
+
+    def __init__(self, errno: int, message: str, path: str, receipt: BatchReceipt | None = None) -> None:
+        super().__init__(errno, message, path)
+        self.receipt = receipt

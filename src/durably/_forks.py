@@ -6,6 +6,8 @@ import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from durably._commit._routine import Routine
     from durably._save import Save
     from durably._stream import Channel
@@ -14,6 +16,7 @@ generation: int = 0
 """How many forks lie between this process and the one that imported durably."""
 
 _live: dict[int, tuple[Channel | None, Routine, Save]] = {}
+_many: dict[int, Callable[[], None]] = {}
 
 
 def watch(channel: Channel | None, routine: Routine, save: Save) -> None:
@@ -26,6 +29,16 @@ def forget(save: Save) -> None:
     _live.pop(id(save), None)
 
 
+def watch_many(owner: object, let_go: Callable[[], None]) -> None:
+    """Remember what holds many files open, and how it closes them, without waiting for a lock."""
+    _many[id(owner)] = let_go
+
+
+def forget_many(owner: object) -> None:
+    """It holds none any more."""
+    _many.pop(id(owner), None)
+
+
 def _in_child() -> None:
     global generation
     generation += 1
@@ -34,6 +47,9 @@ def _in_child() -> None:
             channel.detach()  # first: what is buffered must not be flushed into the parent's temporary
         routine.release(save)
     _live.clear()
+    for let_go in list(_many.values()):
+        let_go()
+    _many.clear()
 
 
 _register = getattr(os, "register_at_fork", None)  # Windows has no fork

@@ -7,7 +7,19 @@ from functools import lru_cache
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Literal
+
     from durably._options import SaveOptions
+
+    TextMode = Literal[
+        "w", "x", "a", "wt", "xt", "at", "tw", "tx", "ta",
+        "w+", "x+", "a+", "r+", "+w", "+x", "+a", "+r",
+        "w+t", "x+t", "a+t", "r+t", "wt+", "xt+", "at+", "rt+",
+    ]  # fmt: skip
+    WriteMode = Literal["wb", "xb", "ab", "bw", "bx", "ba"]
+    UpdateMode = Literal[
+        "w+b", "x+b", "a+b", "r+b", "wb+", "xb+", "ab+", "rb+", "bw+", "bx+", "ba+", "br+",
+    ]  # fmt: skip
 
 _LETTERS = frozenset("rwxabt+")
 _NEWLINES = (None, "", "\n", "\r", "\r\n")

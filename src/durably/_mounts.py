@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 from durably._promises import FileSystem
@@ -23,6 +24,25 @@ def mount(number: int) -> FileSystem:
         known = _read(number)
         _cache[number] = (now + _FRESH_SECONDS, known)
     return known
+
+
+def below(path: str) -> list[str]:
+    """The mount points at ``path`` or anywhere below it, bind mounts of the same device included.
+
+    ``path``: absolute, as /proc/self/fd shows it. Raises OSError where the table cannot be read.
+    """
+    wanted = os.fsencode(path)
+    with open(_MOUNTINFO, "rb") as file:
+        points = [_unescaped(line.split()[4]) for line in file]
+    return sorted(
+        os.fsdecode(point) for point in points if point == wanted or point.startswith(wanted + b"/")
+    )
+
+
+def _unescaped(field: bytes) -> bytes:
+    # Space, tab, newline, backslash and # are octal in the table (proc_pid_mountinfo(5)).
+    first, *rest = field.split(b"\\")
+    return first + b"".join(bytes([int(part[:3], 8)]) + part[3:] for part in rest)
 
 
 def _read(number: int) -> FileSystem:

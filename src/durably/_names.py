@@ -3,7 +3,10 @@
     .durably-<kind>-<boot>-<space>-<process>-<start>-<random>.tmp
 
 ``kind`` is f (a file made and renamed by one call), h (a file held under a lock while it is
-written) or d (a private directory). The maker is the boot of the kernel, the space of process
+written), b (one of many files, closed while their maker has a shared lock on the directory), d (a
+private directory) or v (a version of a directory, which a link may lead to: it is no
+temporary, and its name ends in .tree) or t (what a transaction has staged or kept: a file or a
+directory, which a journal may need). The maker is the boot of the kernel, the space of process
 numbers, the process number and its start time, in hexadecimal: enough for `durably.sweep` to prove
 that it is dead. The name does not contain the target's, so a name of 255 bytes can be saved; it is
 plain ASCII that stays unique where case is folded, and no reader of ``*.parquet`` trips over it.
@@ -19,10 +22,15 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Literal
 
-    Kind = Literal["f", "h", "d"]
+    Kind = Literal["f", "h", "b", "d", "v", "t"]
 
 PREFIX = ".durably-"
 SUFFIX = ".tmp"
+VERSION_SUFFIX = ".tree"
+JOURNAL = ".durably-journal"
+"""The name of a transaction's journal in its root: fixed, so that recovery finds it."""
+LOCK = ".durably-lock"
+"""The name of the file that excludes other transactions from a root on Windows; gone with its handle."""
 _FIELDS = 6
 _RANDOM_BYTES = 8
 _POOL = 64
@@ -46,7 +54,7 @@ class Maker:
 UNKNOWN = "0"
 
 _prefix = ""
-_pools: dict[str, list[str]] = {"f": [], "h": [], "d": []}
+_pools: dict[str, list[str]] = {"f": [], "h": [], "b": [], "d": [], "v": [], "t": []}
 
 
 def fresh(kind: Kind) -> str:
@@ -58,17 +66,24 @@ def fresh(kind: Kind) -> str:
         return fresh(kind)
 
 
+def split(name: str) -> tuple[str, str]:
+    """A temporary's name in two parts: what all of this process's of its kind begin with, and the rest."""
+    at = len(name) - len(SUFFIX) - 2 * _RANDOM_BYTES
+    return name[:at], name[at:]
+
+
 def parse(name: str) -> tuple[Kind, Maker] | None:
     """Who made this temporary; None for every name that is not exactly of our pattern."""
-    if not (name.startswith(PREFIX) and name.endswith(SUFFIX)):
+    suffix = VERSION_SUFFIX if name.startswith(PREFIX + "v") else SUFFIX
+    if not (name.startswith(PREFIX) and name.endswith(suffix)):
         return None
-    fields = name[len(PREFIX) : -len(SUFFIX)].split("-")
-    if len(fields) != _FIELDS or fields[0] not in ("f", "h", "d") or not all(map(_is_hex, fields[1:])):
+    fields = name[len(PREFIX) : -len(suffix)].split("-")
+    if len(fields) != _FIELDS or fields[0] not in _pools or not all(map(_is_hex, fields[1:])):
         return None
     kind, boot, space, process, start, random = fields
     if len(random) != 2 * _RANDOM_BYTES:
         return None
-    return kind, Maker(boot, space, int(process, 16), int(start, 16))  # type: ignore[return-value] # f, h or d
+    return kind, Maker(boot, space, int(process, 16), int(start, 16))  # type: ignore[return-value] # of _pools
 
 
 def this_process() -> Maker:
@@ -92,7 +107,8 @@ def _refill(kind: Kind) -> None:
     digits = os.urandom(_RANDOM_BYTES * _POOL).hex()
     width = 2 * _RANDOM_BYTES
     start = f"{PREFIX}{kind}{_prefix}"
-    _pools[kind].extend([start + digits[at : at + width] + SUFFIX for at in range(0, len(digits), width)])
+    suffix = VERSION_SUFFIX if kind == "v" else SUFFIX
+    _pools[kind].extend([start + digits[at : at + width] + suffix for at in range(0, len(digits), width)])
 
 
 def forget() -> None:

@@ -63,13 +63,7 @@ def write_text(
     ValueError for another ``newline``, and UnicodeEncodeError or LookupError for the encoding,
     before the disk is touched.
     """
-    if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance] # callers may be untyped
-        raise TypeError(f"text must be a str, not {type(text).__name__}")
-    if newline not in _NEWLINES:
-        raise ValueError(f"newline must be None, '', '\\n', '\\r' or '\\r\\n', not {newline!r}")
-    if _NEWLINES[newline] != "\n":
-        text = text.replace("\n", _NEWLINES[newline])
-    return write_bytes(path, text.encode(encoding, errors or "strict"), **options)
+    return write_bytes(path, encoded(text, encoding, errors, newline), **options)
 
 
 def write_bytes(path: StrPath, data: Buffer, **options: Unpack[SaveOptions]) -> Receipt:
@@ -85,21 +79,26 @@ def write_bytes(path: StrPath, data: Buffer, **options: Unpack[SaveOptions]) -> 
     ``error.leftovers``.
     """
     target = local(path)
-    view: bytes | memoryview = data if isinstance(data, bytes) else _bytes_of(data)
+    view: bytes | memoryview = data if isinstance(data, bytes) else bytes_of(data)
     size = len(view)
     save = Save(target, resolve(options) if options else _DEFAULTS)
     routine = _commit.routine()
     try:
         routine.locate(save)
         stage(routine, save)
-        written = routine.calls.write(save.fd, view if size <= _EARLY else memoryview(view)[:_EARLY])
-        if written != size:
-            _write_rest(routine, save, memoryview(view)[written:])
-        save.steps.append("write")
+        fill(routine, save, view, size)
         return finish(routine, save, size)
     except BaseException as error:
         abandon(routine, save, error)
         raise
+
+
+def fill(routine: Routine, save: Save, view: bytes | memoryview, size: int) -> None:
+    """Write all of a temporary's content; what is long is written out while the rest is written."""
+    written = routine.calls.write(save.fd, view if size <= _EARLY else memoryview(view)[:_EARLY])
+    if written != size:
+        _write_rest(routine, save, memoryview(view)[written:])
+    save.steps.append("write")
 
 
 def _write_rest(routine: Routine, save: Save, rest: memoryview) -> None:
@@ -110,7 +109,19 @@ def _write_rest(routine: Routine, save: Save, rest: memoryview) -> None:
         rest = rest[_EARLY:]
 
 
-def _bytes_of(data: object) -> bytes | memoryview:
+def encoded(text: str, encoding: str, errors: str | None, newline: str | None) -> bytes:
+    """The bytes that a text is saved as. Raises what `write_text` raises before the disk is touched."""
+    if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance] # callers may be untyped
+        raise TypeError(f"text must be a str, not {type(text).__name__}")
+    if newline not in _NEWLINES:
+        raise ValueError(f"newline must be None, '', '\\n', '\\r' or '\\r\\n', not {newline!r}")
+    if _NEWLINES[newline] != "\n":
+        text = text.replace("\n", _NEWLINES[newline])
+    return text.encode(encoding, errors or "strict")
+
+
+def bytes_of(data: object) -> bytes | memoryview:
+    """Any C-contiguous buffer as bytes. Raises TypeError or BufferError for others."""
     if isinstance(data, str):
         raise TypeError("data must be bytes-like, not str; write_text saves text")
     try:

@@ -29,6 +29,8 @@ class Save:
 
     directory: Any = None
     """The directory of the real target: a descriptor, on Windows an absolute path."""
+    borrowed: Any = None
+    """That directory, where it is others' as well, and not to be closed with this save."""
     where: str = ""
     """That directory as a path, for messages; relative where the caller's path is."""
     name: str = ""
@@ -66,6 +68,11 @@ class Save:
     identity: tuple[int, int] | None = None
     """Its device and inode, by which a published file is recognised."""
 
+    closes: bool = False
+    """Whether the temporary is closed, and kept, until others are published with it."""
+    sheltered: bool = False
+    """Whether a shared lock on its directory keeps it from being swept while it is closed."""
+
     closing: list[Any] | tuple[()] = ()
     """What is to be closed, at the end."""
     limit: Durability = DURABLE
@@ -95,4 +102,23 @@ class Save:
     @property
     def kind(self) -> Kind:
         """The kind of name that the temporary gets."""
-        return "h" if self.held else "f"
+        return "h" if self.held else "b" if self.sheltered else "f"
+
+
+class TreeSave(Save):
+    """One save of a whole directory. ``private`` is the directory that the new tree lies in."""
+
+    fallback: str | None = None
+    """"symlink": the target is a symbolic link to one of several versions of the tree."""
+    copies: bool = False
+    """Whether the new tree begins as a copy of the old one."""
+    keep_old: str | None = None
+    """The path that the old tree is moved to, as the caller named it."""
+    kept: tuple[Any, str] | None = None
+    """That path's directory and name."""
+    publishing: bool = False
+    """Whether the step has been tried after which the target is the new tree."""
+    version: str | None = None
+    """The name of the new tree beside the target, where the target is to be a link to it."""
+    old_version: str | None = None
+    """The name of the old one."""

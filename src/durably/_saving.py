@@ -70,7 +70,7 @@ def conclude(routine: Routine, save: Save, size: int) -> Receipt:
             routine.settle(save)
         except OSError as error:
             failure = error
-    kept = NONE if level is NONE else _kept(routine, save)
+    kept = NONE if level is NONE else level_kept(routine, save)
     routine.release(save)
     replaced = save.old is not None
     steps = tuple(save.steps)
@@ -99,7 +99,8 @@ def _not_durable(save: Save, cause: OSError, receipt: Receipt) -> NotDurableErro
     return error
 
 
-def _kept(routine: Routine, save: Save) -> Durability:
+def level_kept(routine: Routine, save: Save) -> Durability:
+    """The level that a published save has kept here; notes the reason where it is less than asked."""
     if save.in_place:
         return NONE
     level = save.options.durability
@@ -176,7 +177,7 @@ def abandon(routine: Routine, save: Save, error: BaseException) -> None:
     target in place of the temporary's.
     """
     if save.in_place and not save.published:
-        _note_leftovers(error, (staged_at(routine, save),), "it holds the whole new content")
+        note_leftovers(error, (staged_at(routine, save),), "it holds the whole new content")
         routine.release(save)
     else:
         if _was_published(routine, save):
@@ -199,12 +200,13 @@ def discard(routine: Routine, save: Save, error: BaseException) -> None:
     except OSError as failure:
         left = (save.private,) if save.private else (save.temporary, save.second)
         paths = (routine.location(save, name) for name in left if name is not None)
-        _note_leftovers(error, tuple(paths), f"could not be removed: {failure.strerror}")
+        note_leftovers(error, tuple(paths), f"could not be removed: {failure.strerror}")
     routine.release(save)
 
 
-def _note_leftovers(error: BaseException, paths: tuple[str, ...], reason: str) -> None:
-    error.leftovers = paths  # type: ignore[attr-defined] # documented
+def note_leftovers(error: BaseException, paths: tuple[str, ...], reason: str) -> None:
+    """Name in an exception what could not be removed, and is to be found there."""
+    error.leftovers = (*getattr(error, "leftovers", ()), *paths)  # type: ignore[attr-defined] # documented
     error.add_note(f"durably: left over: {', '.join(paths)}; {reason}")
 
 

@@ -7,6 +7,7 @@ import stat
 import time
 
 from durably import _commit, _names
+from durably._errors import UnsupportedError
 from durably._options import Record
 from durably._paths import local
 
@@ -102,7 +103,12 @@ def _treat(
             return False, "not what durably makes under such a name"
         dead, reason = _is_dead(place, kind, maker)
         if dead is None:
-            return _take(place, name, dry_run)
+            return _take(place, kind, name, dry_run)
+        spared = place.routine.spares(place.directory, name) if dead else ""
+        if dead and kind == "t" and _has_journal_above(place):
+            spared = "the journal of an interrupted transaction may need it: durably.recover its root first"
+        if spared:
+            return False, spared
         if dead and not dry_run:
             place.routine.remove_entry(place.directory, name)
     except FileNotFoundError:
@@ -113,7 +119,38 @@ def _treat(
 
 
 def _is_of_kind(kind: _names.Kind, mode: int) -> bool:
-    return stat.S_ISDIR(mode) if kind == "d" else stat.S_ISREG(mode)
+    if kind == "t":
+        return stat.S_ISDIR(mode) or stat.S_ISREG(mode) or stat.S_ISLNK(mode)
+    return stat.S_ISDIR(mode) if kind in ("d", "v") else stat.S_ISREG(mode)
+
+
+def _has_journal_above(place: _Place) -> bool:
+    """Whether a transaction's journal lies in the directory, or in one above it on the same mount."""
+    routine = place.routine
+    entries = _commit.entries(routine)
+    directory = entries.enter(place.directory, ".")
+    try:
+        while not _has_journal(routine, directory):
+            try:
+                above = entries.enter(directory, "..")
+            except UnsupportedError:
+                return False  # another mount, and a transaction keeps to one
+            directory, below = above, directory
+            at_the_top = routine.identify(directory) == routine.identify(below)
+            routine.close_directory(below)
+            if at_the_top:
+                return False
+    finally:
+        routine.close_directory(directory)
+    return True
+
+
+def _has_journal(routine: Routine, directory: Any) -> bool:
+    try:
+        routine.lookup(directory, _names.JOURNAL)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _is_dead(place: _Place, kind: _names.Kind, maker: Maker) -> tuple[bool | None, str]:
@@ -125,23 +162,31 @@ def _is_dead(place: _Place, kind: _names.Kind, maker: Maker) -> tuple[bool | Non
         return not running, f"its process, {maker.process}, {state}"
     if maker.boot != here.boot and _names.UNKNOWN not in (maker.boot, here.boot) and place.is_local:
         return True, "it is from before the last boot"
-    if kind == "f":
+    if kind in ("f", "t"):
         return False, "its process cannot be seen from here"
     return None, ""
 
 
-def _take(place: _Place, name: str, dry_run: bool) -> tuple[bool, str]:
+def _take(place: _Place, kind: _names.Kind, name: str, dry_run: bool) -> tuple[bool, str]:
     """Remove what nobody has locked."""
     try:
-        claim = place.routine.claim(place.directory, name)
+        if kind == "b":
+            claim = place.routine.claim_directory(place.directory)
+        else:
+            claim = place.routine.claim(place.directory, name)
     except FileNotFoundError:
         return True, "gone by itself"
     except OSError as error:
         return False, f"its lock cannot be tested: {error.strerror}"
     if claim is None:
         return False, "it is locked by a process that cannot be seen from here"
-    if dry_run:
+    try:
+        spared = place.routine.spares(place.directory, name)
+    except BaseException:
         place.routine.disclaim(claim)
-    else:
-        place.routine.remove_claimed(place.directory, name, claim)
+        raise
+    if dry_run or spared:
+        place.routine.disclaim(claim)
+        return not spared, spared or "its lock is free"
+    place.routine.remove_claimed(place.directory, name, claim)
     return True, "its lock is free"

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, NoReturn
 
+    from typing_extensions import Buffer
+
 
 def _missing(name: str) -> Callable[..., NoReturn]:
     def missing(*_: object, **__: object) -> NoReturn:
@@ -31,61 +33,63 @@ class Syscalls:
 
     def __init__(self) -> None:  # noqa: PLR0915 # it is one table
         # Every system.
-        self.open = os.open
-        self.close = os.close
-        self.dup = os.dup
-        self.read = os.read
-        self.write = os.write
-        self.lseek = os.lseek
-        self.ftruncate = os.ftruncate
-        self.stat = os.stat
-        self.fstat = os.fstat
-        self.fsync = os.fsync
-        self.unlink = os.unlink
-        self.mkdir = os.mkdir
-        self.rmdir = os.rmdir
+        self.open: Callable[..., int] = os.open
+        self.close: Callable[[int], None] = os.close
+        self.dup: Callable[[int], int] = os.dup
+        self.read: Callable[[int, int], bytes] = os.read
+        self.write: Callable[[int, Buffer], int] = os.write
+        self.lseek: Callable[[int, int, int], int] = os.lseek
+        self.ftruncate: Callable[[int, int], None] = os.ftruncate
+        self.stat: Callable[..., os.stat_result] = os.stat
+        self.fstat: Callable[[int], os.stat_result] = os.fstat
+        self.fsync: Callable[[int], None] = os.fsync
+        self.unlink: Callable[..., None] = os.unlink
+        self.mkdir: Callable[..., None] = os.mkdir
+        self.rmdir: Callable[..., None] = os.rmdir
         self.listdir: Callable[[Any], list[str]] = os.listdir
-        self.readlink = os.readlink
-        self.replace = os.replace
-        self.link = os.link
-        self.sleep = time.sleep
-        self.clock = time.monotonic
+        self.readlink: Callable[..., Any] = os.readlink
+        self.symlink: Callable[..., None] = os.symlink
+        self.replace: Callable[..., None] = os.replace
+        self.link: Callable[..., None] = os.link
+        self.sleep: Callable[[float], None] = time.sleep
+        self.clock: Callable[[], float] = time.monotonic
         # POSIX.
-        self.geteuid = self._system("geteuid")
-        self.fchmod = self._system("fchmod")
-        self.fchown = self._system("fchown")
-        self.flock = _flock()
+        self.geteuid: Callable[[], int] = self._system("geteuid")
+        self.fchmod: Callable[[int, int], None] = self._system("fchmod")
+        self.fchown: Callable[[int, int, int], None] = self._system("fchown")
+        self.chmod: Callable[..., None] = os.chmod
+        self.flock: Callable[[int, int], None] = _flock()
         # Linux.
-        self.listxattr = self._system("listxattr")
-        self.getxattr = self._system("getxattr")
-        self.setxattr = self._system("setxattr")
-        self.removexattr = self._system("removexattr")
-        self.renameat2 = linux.renameat2
-        self.sync_file_range = linux.sync_file_range
-        self.syncfs = linux.syncfs
-        self.ficlone = linux.ficlone
-        self.mount_id = linux.mount_id
+        self.listxattr: Callable[..., list[str]] = self._system("listxattr")
+        self.getxattr: Callable[..., bytes] = self._system("getxattr")
+        self.setxattr: Callable[..., None] = self._system("setxattr")
+        self.removexattr: Callable[..., None] = self._system("removexattr")
+        self.renameat2: Callable[[int, str, int, str, int], None] = linux.renameat2
+        self.sync_file_range: Callable[[int, int, int, int], None] = linux.sync_file_range
+        self.syncfs: Callable[[int], None] = linux.syncfs
+        self.ficlone: Callable[[int, int], None] = linux.ficlone
+        self.mount_id: Callable[[int], int] = linux.mount_id
         # macOS.
-        self.fcntl = darwin.fcntl
-        self.utime = os.utime
-        self.renameatx_np = darwin.renameatx_np
-        self.fclonefileat = darwin.fclonefileat
-        self.fcopyfile = darwin.fcopyfile
-        self.fstatfs = darwin.fstatfs
+        self.fcntl: Callable[..., Any] = darwin.fcntl
+        self.utime: Callable[..., None] = os.utime
+        self.renameatx_np: Callable[[int, str, int, str, int], None] = darwin.renameatx_np
+        self.fclonefileat: Callable[[int, int, str, int], None] = darwin.fclonefileat
+        self.fcopyfile: Callable[[int, int, int], None] = darwin.fcopyfile
+        self.fstatfs: Callable[[int], tuple[str, int]] = darwin.fstatfs
         # Windows.
-        self.create_file = windows.create_file
-        self.close_handle = windows.close_handle
-        self.open_osfhandle = windows.open_osfhandle
-        self.get_osfhandle = windows.get_osfhandle
-        self.rename_by_handle = windows.rename_by_handle
-        self.move_file = windows.move_file
-        self.get_file_attributes = windows.get_file_attributes
-        self.set_file_attributes = windows.set_file_attributes
-        self.get_security = windows.get_security
-        self.set_security = windows.set_security
-        self.list_streams = windows.list_streams
-        self.volume_information = windows.volume_information
-        self.is_process_running = windows.is_process_running
+        self.create_file: Callable[..., int] = windows.create_file
+        self.close_handle: Callable[[int], None] = windows.close_handle
+        self.open_osfhandle: Callable[[int, int], int] = windows.open_osfhandle
+        self.get_osfhandle: Callable[[int], int] = windows.get_osfhandle
+        self.rename_by_handle: Callable[[int, str, int], None] = windows.rename_by_handle
+        self.move_file: Callable[[str, str, int], None] = windows.move_file
+        self.get_file_attributes: Callable[[str], int] = windows.get_file_attributes
+        self.set_file_attributes: Callable[[str, int], None] = windows.set_file_attributes
+        self.get_security: Callable[[str, int], bytes] = windows.get_security
+        self.set_security: Callable[[int, int, bytes], None] = windows.set_security
+        self.list_streams: Callable[[str], list[str]] = windows.list_streams
+        self.volume_information: Callable[[str], tuple[str, int, int]] = windows.volume_information
+        self.is_process_running: Callable[[int], bool] = windows.is_process_running
 
     @staticmethod
     def _system(name: str) -> Callable[..., Any]:

@@ -21,22 +21,12 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import IO, Any, Generic, Literal, NoReturn, TypeVar, Unpack, overload
 
-    from durably._modes import Mode
+    from durably._modes import Mode, TextMode, UpdateMode, WriteMode
     from durably._options import Receipt, SaveOptions
     from durably._paths import StrPath
     from durably._stream import Channel
 
     F_co = TypeVar("F_co", bound=IO[Any], covariant=True)
-
-    TextMode = Literal[
-        "w", "x", "a", "wt", "xt", "at", "tw", "tx", "ta",
-        "w+", "x+", "a+", "r+", "+w", "+x", "+a", "+r",
-        "w+t", "x+t", "a+t", "r+t", "wt+", "xt+", "at+", "rt+",
-    ]  # fmt: skip
-    WriteMode = Literal["wb", "xb", "ab", "bw", "bx", "ba"]
-    UpdateMode = Literal[
-        "w+b", "x+b", "a+b", "r+b", "wb+", "xb+", "ab+", "rb+", "bw+", "bx+", "ba+", "br+",
-    ]  # fmt: skip
 
     class _Life(Generic[F_co]):
         """The writer of one kind of file."""
@@ -294,92 +284,3 @@ class AtomicWriter(_Life["F_co"]):
 
     def __repr__(self) -> str:
         return f"<AtomicWriter {self._save.path!r} {self._state}>"
-
-
-if TYPE_CHECKING:
-
-    @overload
-    def open(  # noqa: A001 # as gzip.open
-        path: StrPath,
-        mode: TextMode = "w",
-        *,
-        encoding: str | None = "utf-8",
-        errors: str | None = None,
-        newline: str | None = None,
-        buffering: int = -1,
-        **options: Unpack[SaveOptions],
-    ) -> AtomicWriter[io.TextIOWrapper]: ...
-    @overload
-    def open(  # noqa: A001
-        path: StrPath,
-        mode: WriteMode | UpdateMode,
-        *,
-        buffering: Literal[0],
-        **options: Unpack[SaveOptions],
-    ) -> AtomicWriter[io.FileIO]: ...
-    @overload
-    def open(  # noqa: A001
-        path: StrPath, mode: WriteMode, *, buffering: Literal[-1, 1] = -1, **options: Unpack[SaveOptions]
-    ) -> AtomicWriter[io.BufferedWriter]: ...
-    @overload
-    def open(  # noqa: A001
-        path: StrPath, mode: UpdateMode, *, buffering: Literal[-1, 1] = -1, **options: Unpack[SaveOptions]
-    ) -> AtomicWriter[io.BufferedRandom]: ...
-    @overload
-    def open(  # noqa: A001
-        path: StrPath,
-        mode: str,
-        *,
-        encoding: str | None = "utf-8",
-        errors: str | None = None,
-        newline: str | None = None,
-        buffering: int = -1,
-        **options: Unpack[SaveOptions],
-    ) -> AtomicWriter[IO[Any]]: ...
-
-
-def open(  # noqa: A001 # as gzip.open
-    path: StrPath,
-    mode: str = "w",
-    *,
-    encoding: str | None = "utf-8",
-    errors: str | None = None,
-    newline: str | None = None,
-    buffering: int = -1,
-    **options: Unpack[SaveOptions],
-) -> AtomicWriter[Any]:
-    """Open a file for saving: an `AtomicWriter`, to be used in a ``with`` block.
-
-    ``path``: str, bytes or PathLike.
-    ``mode``: w, x, a, r+, w+, x+ or a+, with b or t; x is ``overwrite=False``; a and r+ work on a
-    private copy, and what others append meanwhile is lost.
-    ``encoding``, ``errors``, ``newline``, ``buffering``: as for the builtin ``open``, but for the
-    encoding's default, "utf-8", and a larger buffer, 64 KiB.
-
-    Options, the same for every door:
-
-    ``durability``: a `Durability` or its name; "durable" by default.
-    ``overwrite``: False: create only. FileExistsError if the target exists, at once or, when it was
-    created meanwhile, at the commit.
-    ``metadata``: "preserve" (the default): a replaced file's mode, owner, group, POSIX ACL and user
-    attributes are carried over, without setuid and setgid, and ``receipt.lost`` names what could
-    not be kept; "strict": that is an error instead; "fresh": as for a new file. A new file gets the
-    mode that the builtin ``open`` gives it.
-    ``symlinks``: "follow" (the default): the link's target is replaced, unless the link is another
-    user's in a shared directory (PermissionError); "replace": the link itself; "refuse": OSError
-    with errno ELOOP.
-    ``permissions``: an explicit mode such as 0o640, exact, in place of the carried mode and ACL.
-    ``make_parents``: True: make missing directories on the way.
-    ``allow_in_place``: True: where no rename is possible (a bind-mounted file, a directory that may
-    not be written), rewrite the old file itself from a flushed copy. None of the three promises
-    remains then; the receipt says ``in_place``.
-
-    Raises, before anything is staged, ValueError, TypeError or LookupError for bad arguments,
-    FileNotFoundError (no directory; r+ without a file), PermissionError, FileExistsError,
-    IsADirectoryError, and `UnsupportedError` for what cannot be saved to atomically: a FIFO, socket
-    or device, a URL, create-only on a file system that has no way to do it. In all these cases the
-    target was not changed. For the end of the block, see `AtomicWriter.commit`.
-    """
-    return AtomicWriter(
-        path, mode, encoding=encoding, errors=errors, newline=newline, buffering=buffering, **options
-    )

@@ -10,7 +10,9 @@ from durably._syscalls import Syscalls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from durably._commit._entries import Entries
     from durably._commit._routine import Routine
+    from durably._commit._trees import Trees as AnyTrees
 
 _BSD_AND_KIN = ("freebsd", "netbsd", "openbsd", "dragonfly", "sunos", "cygwin")
 
@@ -32,6 +34,33 @@ def use(new: Routine | None) -> Routine:
     global _active
     _active = new
     return new or routine()
+
+
+def trees(routine: Routine) -> AnyTrees:
+    """How the routine's system saves whole directories."""
+    if routine.name == "linux":
+        from durably._commit._linux_trees import LinuxTrees
+
+        return LinuxTrees(routine)  # type: ignore[arg-type] # by its name
+    if routine.name == "macos":
+        from durably._commit._macos_trees import MacOSTrees
+
+        return MacOSTrees(routine)  # type: ignore[arg-type] # by its name
+    from durably._commit._trees import Trees
+
+    return Trees(routine)  # type: ignore[arg-type] # by its name
+
+
+def entries(routine: Routine) -> Entries:
+    """How the routine's system works on names in open directories, for transactions."""
+    if routine.name == "windows":
+        from durably._commit._windows_names import WindowsEntries
+
+        return WindowsEntries(routine)  # type: ignore[arg-type] # by its name
+    from durably._commit import _entries
+
+    by_name = {"linux": _entries.LinuxEntries, "macos": _entries.MacOSEntries}
+    return by_name.get(routine.name, _entries.PosixEntries)(routine)  # type: ignore[arg-type] # by its name
 
 
 def choose(platform: str) -> type[Routine]:

@@ -71,7 +71,8 @@ def follow(calls: Syscalls, save: Save, found: os.stat_result) -> bool:
     destination = calls.readlink(save.name, dir_fd=save.directory)
     left = save.directory
     save.directory = save.staging = enter(calls, save, destination, left)
-    calls.close(left)
+    if left != save.borrowed:
+        calls.close(left)
     return True
 
 

@@ -22,4 +22,5 @@ PRIVATE = 0o600
 PLAIN = 0o666
 
 LOCK = 2 | 4  # LOCK_EX | LOCK_NB, the same on every system; fcntl does not import on Windows
+SHARED_LOCK = 1 | 4  # LOCK_SH | LOCK_NB
 F_SETFL = 4

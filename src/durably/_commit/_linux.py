@@ -7,17 +7,18 @@ import os
 import stat
 
 from durably import _mounts, _names
-from durably._commit import _metadata, _trials
-from durably._commit._flags import LOOK, PLAIN, PRIVATE, READ, UNNAMED
+from durably._commit import _attributes, _metadata, _trials
+from durably._commit._attributes import ACL
+from durably._commit._flags import DIRECTORY, LOOK, PLAIN, READ, UNNAMED
 from durably._commit._posix import Posix
 from durably._native.linux import NO_CLONE, RENAME_NOREPLACE, SYNC_FILE_RANGE_WRITE
+from durably._options import NONE
 from durably._promises import FileSystem
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from durably._save import Save
 
-_ACL = "system.posix_acl_access"
 _DESCRIPTORS = "/proc/self/fd"
 _RELEASE = "/proc/sys/kernel/osrelease"
 
@@ -25,20 +26,6 @@ _RELEASE = "/proc/sys/kernel/osrelease"
 _NO_TMPFILE = {errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT, errno.EINVAL}
 # renameat2(2): the file system refuses the flag; the kernel has no such call.
 _NO_RENAMEAT2 = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}
-# "No extended attributes here", "not yours to read or set", "not there any more".
-_NO_XATTR = {
-    errno.EACCES,
-    errno.EINVAL,
-    errno.ENODATA if hasattr(errno, "ENODATA") else errno.ENOENT,
-    errno.ENOSYS,
-    errno.ENOTSUP,
-    errno.EOPNOTSUPP,
-    errno.EPERM,
-}
-# Attributes that may be there and cannot be seen: a sandbox, or no /proc for a file that may not be read.
-_UNSEEN_XATTR = {errno.EACCES, errno.EPERM, errno.ENOENT}
-# The group bits of a mode were the ACL's mask, and mean something else without it.
-_ACL_LOST = {"acl", "xattrs"}
 # The call is missing, or not for this kind of file.
 _NO_RANGE_FLUSH = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ESPIPE}
 # The client emulates "without replacement" on SMB by looking first: another host can lose its file.
@@ -46,6 +33,9 @@ _RACY_NOREPLACE = {"cifs", "smb3", "smbfs"}
 # Here syncfs(2) reports every lost write; overlayfs answers 0 while data is lost, FUSE is not asked.
 _WITNESSES = {"ext4", "xfs", "btrfs"}
 _SYNCFS_REPORTS = (5, 8)
+_MEMORY = "/proc/meminfo"
+# Dirty data of others, for each file of ours, that syncfs(2) writes faster than each file is flushed.
+_BYSTANDERS = (64 << 20) // 100
 
 
 class Linux(Posix):
@@ -66,7 +56,7 @@ class Linux(Posix):
         try:
             found = self.calls.fstat(fd)
             if stat.S_ISREG(found.st_mode) and save.options.carries:
-                self._read_attributes(save, fd)
+                _attributes.read_old(self.calls, save, fd)
             return found
         finally:
             self.calls.close(fd)
@@ -76,64 +66,36 @@ class Linux(Posix):
         if found is not None and stat.S_ISREG(found.st_mode) and save.options.carries:
             fd = self.calls.open(save.name, LOOK, dir_fd=save.directory)
             try:
-                self._read_attributes(save, f"{_DESCRIPTORS}/{fd}")
+                _attributes.read_old(self.calls, save, f"{_DESCRIPTORS}/{fd}")
             finally:
                 self.calls.close(fd)
         return found
 
-    def _read_attributes(self, save: Save, file: int | str) -> None:
-        """Read what is carried over: the ACL and the user's own attributes."""
-        try:
-            names = self.calls.listxattr(file)
-        except OSError as error:
-            if error.errno in _UNSEEN_XATTR:
-                _metadata.lose(save, "xattrs", error)
-            elif error.errno not in _NO_XATTR:
-                raise
-            return
-        if names:
-            save.old_attributes = {
-                name: self._attribute(file, name)
-                for name in names
-                if name == _ACL or name.startswith("user.")
-            }
-
-    def _attribute_names(self, file: int) -> list[str]:
-        try:
-            names: list[str] = self.calls.listxattr(file)
-        except OSError as error:
-            if error.errno not in _NO_XATTR:
-                raise
-            return []
-        return names
-
-    def _attribute(self, file: int | str, name: str) -> bytes | OSError:
-        try:
-            value: bytes = self.calls.getxattr(file, name)
-        except OSError as error:
-            if error.errno not in _NO_XATTR:
-                raise
-            return error
-        return value
-
     # The temporary.
+
+    def first_mode(self, save: Save) -> int:
+        return _metadata.first_mode(save)
 
     def create_unnamed(self, save: Save) -> None:
         dressed = save.carries or save.options.permissions is not None
+        mode = _metadata.first_mode(save, hidden=True) if dressed else PLAIN
         if not _can_link_descriptors():
             self.create(save)
             return
         try:
-            save.fd = self.calls.open(".", UNNAMED, PRIVATE if dressed else PLAIN, dir_fd=save.staging)
+            save.fd = self.calls.open(".", UNNAMED, mode, dir_fd=save.staging)
         except OSError as error:
             if error.errno not in _NO_TMPFILE:
                 raise
             self.create(save)
             return
         save.steps.append("create unnamed")
-        self._hold(save)
+        if save.options.durability is NONE:
+            save.held = False  # its name will not outlast the commit, as that of one call's file
+        else:
+            self._hold(save)
         if dressed:
-            self._dress(save)
+            self.dress(save)
 
     def link(self, save: Save) -> None:
         while save.temporary is None:
@@ -151,62 +113,35 @@ class Linux(Posix):
                 save.temporary = None
         save.steps.append("link")
 
-    def _dress(self, save: Save) -> None:
+    def dress(self, save: Save) -> None:
         new = self.calls.fstat(save.fd)
         save.identity = (new.st_dev, new.st_ino)
         group_kept = not save.carries or _metadata.carry_owner(self.calls, save, new)
         mode = save.options.permissions
         if save.old_attributes:
-            self._carry_user_attributes(save)
-            if mode is None and self._carry_acl(save, group_kept):
+            _attributes.carry_user(self.calls, save)
+            if mode is None and _attributes.carry_acl(self.calls, save, group_kept):
                 return  # the ACL has set the mode as well
-        names = self._attribute_names(save.fd)
-        if names and _ACL in names:
-            self.calls.removexattr(save.fd, _ACL)  # inherited from the directory, not the old file's
+        names = _attributes.names(self.calls, save.fd)
+        if names and ACL in names:
+            self.calls.removexattr(save.fd, ACL)  # inherited from the directory, not the old file's
         if mode is None:
-            mode = _metadata.carried_mode(save.old, group_kept and _ACL_LOST.isdisjoint(save.lost))  # type: ignore[arg-type] # carries
+            mask_kept = _attributes.MASK_LOST.isdisjoint(save.lost)
+            mode = _metadata.carried_mode(save.old, group_kept and mask_kept)  # type: ignore[arg-type] # carries
         if mode != new.st_mode & 0o7777:
             self.calls.fchmod(save.fd, mode)
 
     def access_list(self, fd: int) -> bytes | None:
-        if _ACL not in self._attribute_names(fd):
-            return None
-        acl: bytes = self.calls.getxattr(fd, _ACL)
-        return acl
+        return _attributes.access_list(self.calls, fd)
 
-    def _make_plain(self, save: Save, written: os.stat_result) -> None:
+    def make_plain(self, save: Save, written: os.stat_result) -> None:
         # A file that was moved in has inherited nothing here, and may have brought an ACL along.
         if self.access_list(save.fd) != save.plain_acl:
             if save.plain_acl is None:
-                self.calls.removexattr(save.fd, _ACL)
+                self.calls.removexattr(save.fd, ACL)
             else:
-                self.calls.setxattr(save.fd, _ACL, save.plain_acl)
-        super()._make_plain(save, written)
-
-    def _carry_user_attributes(self, save: Save) -> None:
-        for name, value in save.old_attributes.items():
-            if name != _ACL:
-                self._set_attribute(save, name, value, f"xattr:{name}")
-
-    def _carry_acl(self, save: Save, group_kept: bool) -> bool:
-        value = save.old_attributes.get(_ACL)
-        if value is None:
-            return False
-        if not group_kept and isinstance(value, bytes):
-            value = _metadata.acl_without_group(value)
-        return self._set_attribute(save, _ACL, value, "acl")
-
-    def _set_attribute(self, save: Save, name: str, value: bytes | OSError, what: str) -> bool:
-        try:
-            if isinstance(value, OSError):
-                raise value
-            self.calls.setxattr(save.fd, name, value)
-        except OSError as error:
-            if error.errno not in _NO_XATTR:
-                raise
-            _metadata.lose(save, what, error)
-            return False
-        return True
+                self.calls.setxattr(save.fd, ACL, save.plain_acl)
+        super().make_plain(save, written)
 
     # The content.
 
@@ -232,24 +167,39 @@ class Linux(Posix):
     # The commit.
 
     def flush_unwitnessed(self, save: Save) -> None:
-        kind = self.file_system(save.directory).kind
-        if kind not in _WITNESSES or not _syncfs_reports():
+        if not self.reports_lost_writes(save.directory):
             super().flush_unwitnessed(save)
             return
         # The private directory was opened before the first write: it is told every error since.
         self.calls.syncfs(save.staging)
         save.steps.append("syncfs")
 
-    def _move_exclusively(self, save: Save, directory: int, name: str) -> None:
+    def reports_lost_writes(self, directory: int) -> bool:
+        """Whether syncfs(2) tells of every write that was lost since its descriptor was opened."""
+        return self.file_system(directory).kind in _WITNESSES and _syncfs_reports()
+
+    def common_flush(self, directory: int) -> str:
+        return self.file_system(directory).device if self.reports_lost_writes(directory) else ""
+
+    def is_quiet(self, files: int, size: int) -> bool:
+        # syncfs(2) waits for everything that anybody has written there.
+        with open(_MEMORY, "rb") as file:
+            dirty = next((int(line.split()[1]) << 10 for line in file if line.startswith(b"Dirty:")), 0)
+        return dirty - size <= _BYSTANDERS * files
+
+    def flush_all(self, directory: int) -> None:
+        self.calls.syncfs(directory)
+
+    def move_exclusively(self, save: Save, directory: int, name: str) -> None:
         if self.file_system(directory).kind in _RACY_NOREPLACE:
-            super()._move_exclusively(save, directory, name)
+            super().move_exclusively(save, directory, name)
             return
         try:
             self.calls.renameat2(save.staging, save.temporary, directory, name, RENAME_NOREPLACE)  # type: ignore[arg-type] # has a name
         except OSError as error:
             if error.errno not in _NO_RENAMEAT2:
                 raise
-            super()._move_exclusively(save, directory, name)
+            super().move_exclusively(save, directory, name)
 
     # Telling.
 
@@ -269,6 +219,21 @@ class Linux(Posix):
     def is_same_mount(self, one: int, other: int) -> bool:
         # By mount number: a bind mount has the device number of the file system it shows.
         return self.calls.mount_id(one) == self.calls.mount_id(other)
+
+    def mounts_in(self, directory: int, name: str) -> list[str]:
+        try:
+            where = os.readlink(f"{_DESCRIPTORS}/{directory}")
+            return _mounts.below(os.path.join(where, name))
+        except OSError:
+            return []  # no /proc: each directory is compared with the one above it
+
+    def permit(self, parent: int, name: str) -> None:
+        # chmod(2) by name would follow a link that took the directory's place.
+        fd = self.calls.open(name, LOOK | DIRECTORY, dir_fd=parent)
+        try:
+            self.calls.chmod(f"{_DESCRIPTORS}/{fd}", stat.S_IRWXU)
+        finally:
+            self.calls.close(fd)
 
     def supports(self, directory: int) -> frozenset[str]:
         trials = dict(_trials.LINUX)

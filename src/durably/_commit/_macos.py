@@ -50,10 +50,10 @@ class MacOS(Posix):
 
     # The temporary.
 
-    def _dress(self, save: Save) -> None:
+    def dress(self, save: Save) -> None:
         if save.carries:
             self._carry_attributes(save)
-        super()._dress(save)
+        super().dress(save)
 
     def _carry_attributes(self, save: Save) -> None:
         try:
@@ -119,7 +119,7 @@ class MacOS(Posix):
             return False
         save.fd = self.calls.open(save.temporary, _UPDATE, dir_fd=save.staging)
         self.lock(save.fd)
-        self._dress(save)
+        self.dress(save)
         self.calls.utime(save.fd)  # a clone is as old as its source
         save.steps.append("clone")
         return True
@@ -135,7 +135,7 @@ class MacOS(Posix):
             save.leave_out(name, refusal, NONE)
         save.steps.append("fsync" if refusal else name)
 
-    def _flush_directory(self, save: Save, directory: int) -> None:
+    def flush_directory(self, save: Save, directory: int) -> None:
         refusal = self._flush_to_disk(directory, mac.F_FULLFSYNC)
         if refusal:
             save.leave_out("fsync directory", refusal, CONSISTENT)
@@ -151,13 +151,13 @@ class MacOS(Posix):
             return f"not supported here ({error.strerror}): fsync was done, and the drive may hold it back"
         return ""
 
-    def _move_exclusively(self, save: Save, directory: int, name: str) -> None:
+    def move_exclusively(self, save: Save, directory: int, name: str) -> None:
         try:
             self.calls.renameatx_np(save.staging, save.temporary, directory, name, mac.RENAME_EXCL)  # type: ignore[arg-type] # has a name
         except OSError as error:
             if error.errno not in _NO_EXCL:
                 raise
-            super()._move_exclusively(save, directory, name)
+            super().move_exclusively(save, directory, name)
 
     # Telling.
 

@@ -1,4 +1,4 @@
-"""A private directory beside the target, for a file that others write; and removing such directories."""
+"""A private directory beside the target, for a file that others write."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import errno
 import stat
 
 from durably import _names
-from durably._commit._flags import CREATE, DIRECTORY, NOFOLLOW, PLAIN
+from durably._commit._flags import CREATE, DIRECTORY, NOFOLLOW, PLAIN, READ
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,15 +16,18 @@ if TYPE_CHECKING:
     from durably._save import Save
     from durably._syscalls import Syscalls
 
-_NOT_EMPTY = {errno.ENOTEMPTY, errno.EEXIST}  # rmdir(2): both are allowed
-
 
 def create(routine: Posix, save: Save) -> None:
+    """Make the private directory, and find out there what a new file would be like."""
+    make(routine, save)
+    _look_at_plain(routine, save)
+
+
+def make(routine: Posix, save: Save) -> None:
     """Make the private directory, lock it, and have it open before the first write."""
     while not _made(routine, save):
         pass
     save.steps.append("create private directory")
-    _look_at_plain(routine, save)
 
 
 def _made(routine: Posix, save: Save) -> bool:
@@ -74,6 +77,24 @@ def _look_at_plain(routine: Posix, save: Save) -> None:
     save.temporary = None
 
 
+def adopt(routine: Posix, save: Save) -> int:
+    """Open what others wrote, and give it the metadata that a file of ours would have."""
+    calls = routine.calls
+    check_alone(save, listed(calls, save.staging))
+    check_regular(save, routine.lookup(save.staging, save.name))
+    save.fd = calls.open(save.name, READ, dir_fd=save.staging)
+    written = calls.fstat(save.fd)
+    check_regular(save, written)
+    save.temporary = save.name
+    save.identity = (written.st_dev, written.st_ino)
+    save.steps.append("write")
+    if save.carries or save.options.permissions is not None:
+        routine.dress(save)
+    else:
+        routine.make_plain(save, written)
+    return written.st_size
+
+
 def check_alone(save: Save, others: list[str]) -> None:
     """Refuse a private directory that has no file of the target's name, or ``others`` besides it."""
     missing = save.name not in others
@@ -89,6 +110,7 @@ def check_alone(save: Save, others: list[str]) -> None:
 
 
 def listed(calls: Syscalls, directory: int) -> list[str]:
+    """What lies in an open directory."""
     # A descriptor of its own: on btrfs one shows only what was there when it was opened (Linux 6.5).
     fresh = calls.open(".", DIRECTORY, dir_fd=directory)
     try:
@@ -102,34 +124,3 @@ def check_regular(save: Save, written: os.stat_result) -> None:
     if not stat.S_ISREG(written.st_mode) or written.st_nlink != 1:
         message = "what was staged is not a regular file with one name; the target was not changed"
         raise OSError(errno.EINVAL, message, save.path)
-
-
-def remove_entry(routine: Posix, directory: int, name: str) -> None:
-    """Remove a file, or a directory with all that is in it, by descriptor. Never crosses a mount."""
-    calls = routine.calls
-    try:
-        status = calls.stat(name, dir_fd=directory, follow_symlinks=False)
-    except FileNotFoundError:
-        return
-    if not stat.S_ISDIR(status.st_mode):
-        calls.unlink(name, dir_fd=directory)
-        return
-    try:
-        calls.rmdir(name, dir_fd=directory)
-    except OSError as error:
-        if error.errno not in _NOT_EMPTY:
-            raise
-        _empty(routine, directory, name)
-        calls.rmdir(name, dir_fd=directory)
-
-
-def _empty(routine: Posix, parent: int, name: str) -> None:
-    calls = routine.calls
-    directory = calls.open(name, DIRECTORY | NOFOLLOW, dir_fd=parent)
-    try:
-        if not routine.is_same_mount(parent, directory):
-            raise OSError(errno.EBUSY, "another file system is mounted in it", name)
-        for entry in calls.listdir(directory):
-            remove_entry(routine, directory, entry)
-    finally:
-        calls.close(directory)

@@ -13,6 +13,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
+from durably._save import CLOSED
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import os
@@ -41,6 +43,10 @@ class Routine(ABC):
         directory, FIFO, socket or device; an existing target under ``overwrite=False``; a link
         under ``symlinks="refuse"`` or one that protected_symlinks would refuse.
         """
+
+    @abstractmethod
+    def examine(self, save: Save) -> None:
+        """The second half of `locate`, for a ``directory`` and a ``name`` that are set already."""
 
     @abstractmethod
     def create(self, save: Save) -> None:
@@ -106,6 +112,61 @@ class Routine(ABC):
     def is_published(self, save: Save) -> bool:
         """Whether the target is the temporary's file, by identity. Raises OSError if it cannot tell."""
 
+    # Many files together: each is staged and closed, and published when all are flushed.
+
+    @abstractmethod
+    def identify(self, directory: Any) -> object:
+        """By what an open directory is known again, whichever path leads to it."""
+
+    def borrow(self, save: Save, directory: Any, identity: object) -> bool:
+        """Have a save use an open directory that its path led to before. False: it leads elsewhere now.
+
+        In place of the first half of `locate`; `examine` is the other.
+        """
+        return False
+
+    @abstractmethod
+    def keep_directory(self, directory: Any) -> Any:
+        """The open directory once more, for longer than the save that opened it."""
+
+    @abstractmethod
+    def shelter(self, directory: Any) -> Any:
+        """Lock an open directory, so that no sweep takes closed temporaries in it for dead ones.
+
+        Returns what `unshelter` takes, or None where it cannot be locked.
+        """
+
+    @abstractmethod
+    def unshelter(self, shelter: Any) -> None:
+        """Let go of the lock."""
+
+    @abstractmethod
+    def claim_directory(self, directory: Any) -> Any:
+        """Lock an open directory against `shelter`; None if somebody has a shelter in it."""
+
+    def common_flush(self, directory: Any) -> str:
+        """The file system of an open directory, where one flush of it proves all its files; or ""."""
+        return ""
+
+    def is_quiet(self, files: int, size: int) -> bool:
+        """Whether such a flush of so many files, and bytes, would have little else to write."""
+        return False
+
+    def flush_all(self, directory: Any) -> None:
+        """Flush the file system of a directory that was opened before the first write. An error is final."""
+        raise NotImplementedError  # no `common_flush` here
+
+    def close_staged(self, save: Save) -> None:
+        """Close the temporary until it is published. Sets ``identity``; an error is final."""
+        if save.identity is None:
+            new = self.calls.fstat(save.fd)
+            save.identity = (new.st_dev, new.st_ino)
+        fd, save.fd = save.fd, CLOSED
+        self.calls.close(fd)
+
+    def reopen_staged(self, save: Save) -> None:  # noqa: B027 # POSIX renames by name
+        """Open the temporary again, where it cannot be published otherwise. Sets ``fd``."""
+
     @abstractmethod
     def create_spare(self, save: Save) -> None:
         """Make the temporary in a lasting system directory, for a rewrite in place of the target."""
@@ -153,6 +214,10 @@ class Routine(ABC):
     @abstractmethod
     def remove_entry(self, directory: Any, name: str) -> None:
         """Remove a file, or a directory with all that is in it; never crosses a mount."""
+
+    def spares(self, directory: Any, name: str) -> str:
+        """Why a tree that a dead process has left is in use all the same; "" if it is not."""
+        return ""
 
     @abstractmethod
     def is_running(self, maker: Maker) -> bool:

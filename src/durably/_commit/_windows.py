@@ -45,7 +45,11 @@ class Windows(Routine):
     # The target.
 
     def locate(self, save: Save) -> None:
-        save.old_attributes = metadata.Old(entry.locate(self.calls, save))
+        entry.enter(self.calls, save, save.path)
+        self.examine(save)
+
+    def examine(self, save: Save) -> None:
+        save.old_attributes = metadata.Old(entry.examine(self.calls, save))
         if save.options.permissions is not None:
             save.skipped["permissions"] = _NO_MODES
 
@@ -63,8 +67,8 @@ class Windows(Routine):
     def _make(self, save: Save, *, owned: bool) -> None:
         security = metadata.security(self.calls, save, target(save), owned=owned)
         while save.fd == CLOSED:
-            # Of the held kind in every case: the open handle is the lock.
-            save.temporary = _names.fresh("h")
+            # Of the held kind, as the open handle is the lock; but for those that are closed.
+            save.temporary = _names.fresh(save.kind if save.closes else "h")
             try:
                 save.fd = self.files.create(staged(save), metadata.attributes(save), security)
             except OSError as error:
@@ -249,6 +253,26 @@ class Windows(Routine):
         self._close_quietly(save)
         save.directory = save.staging = None
         save.made = ()
+
+    # Many files together.
+
+    def identify(self, directory: str) -> str:
+        return os.path.normcase(directory)
+
+    def keep_directory(self, directory: str) -> str:
+        return directory
+
+    def shelter(self, directory: str) -> int:
+        return self.files.patiently(lambda: self.files.lock_directory(directory))
+
+    def unshelter(self, shelter: int) -> None:
+        self.calls.close_handle(shelter)
+
+    def claim_directory(self, directory: str) -> int | None:
+        return self.files.claim(directory)
+
+    def reopen_staged(self, save: Save) -> None:
+        save.fd = self.files.patiently(lambda: self.files.open(staged(save)))
 
     # Telling, and sweeping.
 

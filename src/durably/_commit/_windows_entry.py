@@ -28,9 +28,8 @@ def staged(save: Save) -> str:
     return os.path.join(save.staging, save.temporary)
 
 
-def locate(calls: Syscalls, save: Save) -> int:
-    """Find the directory and the old file. Returns the attributes of what is to be replaced, or 0."""
-    _enter(calls, save, save.path)
+def examine(calls: Syscalls, save: Save) -> int:
+    """Find the old file. Returns the attributes of what is to be replaced, or 0."""
     found = look(calls, save)
     while found is not None and stat.S_ISLNK(found.st_mode) and _follow(calls, save):
         found = look(calls, save)
@@ -74,7 +73,8 @@ def _is_directory(save: Save) -> IsADirectoryError:
     return IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), save.path)
 
 
-def _enter(calls: Syscalls, save: Save, path: str) -> None:
+def enter(calls: Syscalls, save: Save, path: str) -> None:
+    """Find the directory."""
     save.directory, save.name = split(path)
     save.staging = save.where = save.directory
     _find(calls, save, save.directory)
@@ -106,5 +106,5 @@ def _follow(calls: Syscalls, save: Save) -> bool:
     """Go on to where a link leads. False: the link itself is to be replaced."""
     if not is_followed(save):
         return False
-    _enter(calls, save, os.path.join(save.directory, calls.readlink(target(save))))
+    enter(calls, save, os.path.join(save.directory, calls.readlink(target(save))))
     return True

@@ -40,16 +40,23 @@ def recording_of(log: Log) -> Recording:
 
 
 def check(
-    log: Log, cuts: list[Cut], plan: Plan, jobs: int, *, until: frozenset[str] = frozenset()
+    log: Log,
+    cuts: list[Cut],
+    plan: Plan,
+    jobs: int,
+    *,
+    until: frozenset[str] = frozenset(),
+    fsck: bool = True,
 ) -> list[Verdict]:
     """The verdict on each cut, in order.
 
-    ``until``: stop as soon as one violation of such a kind is found; empty: never. Raises RuntimeError
+    ``until``: stop as soon as one violation of such a kind is found; empty: never. ``fsck``: whether to
+    run the file system's own checker on a sample. Raises RuntimeError
     if a checker ends early.
     """
     shares = [share for share in (sorted(cuts)[number::jobs] for number in range(jobs)) if share]
     with scratch() as place:
-        workers = [_start(log, share, plan, place) for share in shares]
+        workers = [_start(log, share, plan, place, fsck=fsck) for share in shares]
         try:
             return sorted(_gathered(workers, until))
         finally:
@@ -58,12 +65,12 @@ def check(
                 os.waitpid(process, 0)
 
 
-def _start(log: Log, cuts: list[Cut], plan: Plan, place: str) -> tuple[int, int]:
+def _start(log: Log, cuts: list[Cut], plan: Plan, place: str, *, fsck: bool) -> tuple[int, int]:
     out, into = os.pipe()
 
     def work() -> None:
         os.close(out)
-        _check(log, cuts, plan, place, into)
+        _check(log, cuts, plan, place, into, _FSCK_EVERY if fsck else 0)
 
     process = system.child(work)
     os.close(into)
@@ -97,18 +104,18 @@ def _parsed(line: bytes) -> Verdict:
     return Verdict(Cut(*cut), [Violation(*one) for one in violations], leftovers, fresh, fsck)
 
 
-def _check(log: Log, cuts: list[Cut], plan: Plan, place: str, into: int) -> None:
+def _check(log: Log, cuts: list[Cut], plan: Plan, place: str, into: int, every: int) -> None:
     system.leave_mounts()
     system.mount("none", place, "tmpfs")
     history = History(log.marks())
     recording = recording_of(log)
-    observer = Observer(recording, place, sorted(history.paths))
+    observer = Observer(recording, place, history)
     size = FILE_SYSTEMS[recording.kind].size
     disk = os.memfd_create(os.path.basename(place))
     seen: dict[tuple[int, tuple[int, ...]], Found] = {}
     for number, state in enumerate(rebuilt(log, cuts, plan)):
         fresh = state.key not in seen
-        fsck = fresh and number % _FSCK_EVERY == 0
+        fsck = fresh and every > 0 and number % every == 0
         if fresh:
             system.pour(disk, size, state.image.runs())
             seen[state.key] = observer.look(disk, fsck=fsck)

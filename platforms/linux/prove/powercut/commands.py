@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from . import controls, faults, peers, proof, system
+from .. import records
+from ..inject.command import inject
+from . import again, controls, faults, peers, proof, system
 from .check import recording_of
 from .file_systems import FILE_SYSTEMS
 from .log import Log
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from argparse import Namespace
     from collections.abc import Callable
 
-_ROUNDS, _FEW_ROUNDS = 60, 3
+_ROUNDS, _FEW_ROUNDS, _AGAIN_ROUNDS = 60, 3, 12
 _SHOWN = 3
 
 
@@ -97,7 +99,8 @@ def _summed(results: list[Result]) -> int:
 
 def _controls(asked: Namespace) -> int:
     hidden = 0
-    for one in controls.every(asked.file_system, seed=asked.seed, jobs=asked.jobs):
+    chosen: list[str] = getattr(asked, "workload", None) or []
+    for one in controls.every(asked.file_system, seed=asked.seed, jobs=asked.jobs, names=chosen):
         noise = "with noise" if one.loud else "without noise"
         counts = ", ".join(f"{kind} {count}" for kind, count in one.counts.items()) or "nothing"
         verdict = f"shown {noise}: {counts}" if one.as_expected else f"HIDDEN: {counts}"
@@ -108,20 +111,46 @@ def _controls(asked: Namespace) -> int:
     return 1 if hidden else 0
 
 
+def _again(asked: Namespace) -> int:
+    names = asked.workload or again.candidates()
+    failed = 0
+    for kind in asked.file_system:
+        results: list[Result] = []
+        for number, name in enumerate(names):
+            recording = Recording(kind, name, rounds=_AGAIN_ROUNDS, seed=asked.seed, loud=number % 2 == 0)
+            budget = Budget(asked.points, asked.seed, asked.jobs)
+            for result in again.run(recording, asked.states, budget):
+                results.append(result)
+                if result.failures:
+                    _explain(result, asked.keep, Plan().piece)
+        failed += _summed(results)
+    return 1 if failed else 0
+
+
 def _faults(asked: Namespace) -> int:
-    tried = wrong = refused = 0
-    for result in faults.every(asked.file_system, writes=asked.writes, seed=asked.seed):
-        tried += 1
-        refused += any(mark["event"] == "failed" for _, mark in result.log.marks())
-        wrong += len(result.failures)
-        if result.failures:
-            about = result.recording
-            print(f"{about.kind:5} {about.workload:28} write {about.failing}:")
-            _explain(result, asked.keep, Plan().piece)
-    hidden = [kind for kind in asked.file_system if not faults.shown(kind, seed=asked.seed)]
-    print(f"{tried} failed writes tried: {refused} times a save reported it, {wrong} violations")
-    print(f"control {faults.CONTROL}: {f'HIDDEN on {hidden}' if hidden else 'shown'}")
-    return 1 if wrong or hidden else 0
+    wrong = 0
+    rows: list[dict[str, Any]] = []
+    for kind in asked.file_system:
+        row = {"file_system": kind, "writes": 0, "reported": 0, "violations": 0}
+        for result in faults.every(kind, writes=asked.writes, seed=asked.seed):
+            row["writes"] += 1
+            row["reported"] += any(mark["event"] == "failed" for _, mark in result.log.marks())
+            row["violations"] += len(result.failures)
+            if result.failures:
+                about = result.recording
+                print(f"{about.kind:5} {about.workload:28} write {about.failing}:")
+                _explain(result, asked.keep, Plan().piece)
+        hidden = faults.hidden(kind, seed=asked.seed)
+        print(
+            f"{kind:5} {row['writes']} failed writes, {row['reported']} times a save reported it,"
+            f" {row['violations']} violations; controls: {f'HIDDEN: {hidden}' if hidden else 'all shown'}",
+            flush=True,
+        )
+        wrong += row["violations"] + len(hidden)
+        rows.append(row | {"workloads": len(faults.candidates())})
+    if asked.record and not wrong:
+        print(f"written into {records.write('faults', rows).name}; now run python -m prove pages")
+    return 1 if wrong else 0
 
 
 def _peers(asked: Namespace) -> int:
@@ -185,7 +214,9 @@ COMMANDS: dict[str, Callable[[Namespace], int]] = {
     "replay": _replay,
     "controls": _controls,
     "ci": _ci,
+    "again": _again,
     "faults": _faults,
+    "inject": inject,
     "peers": _peers,
     "list": _list,
 }

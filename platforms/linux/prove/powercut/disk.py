@@ -11,11 +11,18 @@ import errno
 import os
 import struct
 import sys
+from typing import TYPE_CHECKING
 
 from . import system
 from .log import FLUSH, MARK, WRITE, ZERO, LogWriter
 
 assert sys.platform == "linux"
+
+if TYPE_CHECKING:
+    from .states import Image
+
+#: In the mark after which writes are counted.
+BEGIN = b'"begin"'
 
 _IN = struct.Struct("<IIQQIIIHH")
 _OUT = struct.Struct("<IiQ")
@@ -45,18 +52,21 @@ class Disk:
     """The served disk.
 
     ``name``: of its file; ``size``: in bytes. ``log``: what it is told goes there.
-    ``failing``: the number of the write, from 1 after the first mark, that answers EIO; 0: none.
+    ``failing``: the number of the write, from 1 after the mark `BEGIN`, that answers EIO; 0: none.
+    ``content``: what it holds at first; by default nothing but zeroes.
     """
 
-    def __init__(self, name: str, size: int, log: LogWriter, failing: int) -> None:
+    def __init__(
+        self, name: str, size: int, log: LogWriter, failing: int, content: Image | None = None
+    ) -> None:
         self._files = {name.encode(): _DISK, b"mark": _MARK}
         self._size = size
         self._log = log
         self._failing = failing
         self._writes = 0
-        self._marked = False
+        self._begun = False
         self._store = os.memfd_create("disk")
-        os.ftruncate(self._store, size)
+        system.pour(self._store, size, content.runs() if content is not None else ())
         self._verbs = {
             1: self._look_up,
             3: self._attributes,
@@ -138,11 +148,11 @@ class Disk:
         _, offset, size = _RANGE_IN.unpack_from(body)
         data = body[_WRITE_DATA_AT : _WRITE_DATA_AT + size]
         if node == _MARK:
-            self._marked = True
+            self._begun = self._begun or BEGIN in data.tobytes()
             self._log.append(MARK, data=data)
             return struct.pack("<II", size, 0)
-        self._writes += self._marked
-        if self._marked and self._writes == self._failing:
+        self._writes += self._begun
+        if self._begun and self._writes == self._failing:
             return errno.EIO
         os.pwrite(self._store, data, offset)
         self._log.append(WRITE, offset, data=data)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from typing import Any, NamedTuple
 
 ABSENT = "absent"
@@ -61,6 +62,8 @@ class History:
 
     def __init__(self, marks: list[tuple[int, dict[str, Any]]]) -> None:
         self.paths: dict[str, list[Operation]] = {}
+        self.members: dict[str, list[str]] = {}
+        """The files that are saved together under one name of `paths`."""
         self.begin = NEVER
         self.acknowledged: list[int] = []
         """The positions right after the return of a save."""
@@ -72,11 +75,14 @@ class History:
         event = mark["event"]
         if event == "begin":
             self.begin = position
+            self.acknowledged.clear()
         elif event == "start":
             operation = Operation(mark["digest"], position, durable=mark["durable"])
             self._running[mark["id"]] = operation
             before = self.paths.setdefault(mark["path"], [_nothing()])
             before.append(operation)
+            if "members" in mark:
+                self.members[mark["path"]] = mark["members"]
         elif event == "done":
             operation = self._running.pop(mark["id"])
             operation.done = position
@@ -102,6 +108,13 @@ class History:
 def digest_of(content: bytes | memoryview) -> str:
     """What stands for a content in the marks."""
     return hashlib.blake2b(content, digest_size=16).hexdigest()
+
+
+def digest_of_all(digests: dict[str, str]) -> str:
+    """What stands for several files, by name; for none of them, if each is absent."""
+    if digests and set(digests.values()) <= {ABSENT}:
+        return ABSENT
+    return digest_of(json.dumps(digests, sort_keys=True).encode())
 
 
 def _nothing() -> Operation:

@@ -13,18 +13,20 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import disk, file_systems, system
 from .history import digest_of
-from .log import HEADER, Log, LogWriter
+from .log import FLUSH, HEADER, MARK, WRITE, Log, LogWriter
 from .loop import Loop
 from .noise import Noise
 from .session import Session, noisy
-from .workloads import WORKLOADS, Workload
+from .workloads import WORKLOADS
 
 assert sys.platform == "linux"
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
 
     from .session import Writer
+    from .states import Image
+    from .workload import Workload
 
 _BELOW = ("file0", "file1", "file2", "file3")
 
@@ -61,12 +63,31 @@ def _imported(name: str) -> Writer:
 
 def record(recording: Recording) -> Log:
     """Record. Raises RuntimeError if the file system cannot be made, or the workload fails."""
+    return recorded(recording, _work)
+
+
+def recorded(
+    recording: Recording,
+    work: Callable[[Recording, str, str], object],
+    content: Image | None = None,
+    marks: list[dict[str, Any]] | None = None,
+) -> Log:
+    """Record what ``work`` does, called with the mounted directory and the path of the disk's marks.
+
+    ``content``: the disk to begin with, a file system already; by default a fresh one is made.
+    ``marks``: that come before. Raises RuntimeError.
+    """
     fd = os.memfd_create("log")
     log = LogWriter(fd)
     about = {"kernel": platform.release(), "time": time.strftime("%Y-%m-%d %H:%M:%S")}
     log.note(HEADER, recording._asdict() | about)
+    for offset, buffers in content.runs() if content is not None else ():
+        log.append(WRITE, offset, data=b"".join(buffers))
+    log.append(FLUSH)
+    for mark in marks or ():
+        log.note(MARK, mark)
     with scratch() as place:
-        recorder = system.child(lambda: _record(recording, place, log))
+        recorder = system.child(lambda: _record(recording, place, log, work, content))
         system.wait(recorder, f"recording {recording.workload} on {recording.kind}")
     try:
         return Log(fd)
@@ -84,7 +105,13 @@ def scratch() -> Generator[str]:
         os.rmdir(place)
 
 
-def _record(recording: Recording, place: str, log: LogWriter) -> None:
+def _record(
+    recording: Recording,
+    place: str,
+    log: LogWriter,
+    work: Callable[[Recording, str, str], object],
+    content: Image | None,
+) -> None:
     system.leave_mounts()
     system.mount("none", place, "tmpfs")
     below, above = f"{place}/disk", f"{place}/mounted"
@@ -100,26 +127,27 @@ def _record(recording: Recording, place: str, log: LogWriter) -> None:
         # a namespace, however it was killed, unmounts what is there, and would wait for itself.
         system.leave_mounts()
         system.unmount(below)
-        disk.Disk(name, size, log, recording.failing).serve(fuse)
+        disk.Disk(name, size, log, recording.failing, content).serve(fuse)
 
     server = system.child(serve)
     os.close(fuse)
-    _mount(recording, f"{below}/{name}", above)
-    writer = system.child(lambda: _work(recording, above, f"{below}/mark"))
+    _mount(recording, f"{below}/{name}", above, make=content is None)
+    writer = system.child(lambda: work(recording, above, f"{below}/mark"))
     system.wait(writer, recording.workload)
     system.unmount(above)
     system.unmount(below)
     system.wait(server, "the disk")
 
 
-def _mount(recording: Recording, path: str, place: str) -> None:
+def _mount(recording: Recording, path: str, place: str, *, make: bool) -> None:
     fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     loop = Loop(fd, direct=True)
     try:
         queue = loop.queue
         if queue["write_cache"] != "write back" or queue["dio"] != "1":
             raise RuntimeError(f"{loop.path} does not pass flushes on: {queue}")
-        file_systems.make(recording.kind, loop.path)
+        if make:
+            file_systems.make(recording.kind, loop.path)
         options = file_systems.options_of(recording.kind, recording.options)
         system.mount(loop.path, place, recording.kind, 0, options)
     finally:
@@ -140,7 +168,7 @@ def _work(recording: Recording, place: str, mark: str) -> None:
         session.root = _overlaid(session, place)
     system.sync(place)
     session.mark("begin")
-    with noisy(noise, product=work.is_product, refused=work.refused):
+    with noisy(noise, refused=work.refused):
         work.course(session, work.writer)
     noise.close()
     if work.overlay:

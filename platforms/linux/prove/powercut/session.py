@@ -6,24 +6,24 @@ import errno
 import json
 import os
 import sys
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import durably.testing
 from durably import NotDurableError
 
 from . import system
-from .history import ABSENT, digest_of
+from .history import ABSENT, digest_of, digest_of_all
 from .noise import Noise, NoisyCalls, around
 
 assert sys.platform == "linux"
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator, Mapping
 
-    Writer = Callable[[str, bytes], object]
+    Writer = Callable[..., object]
 
 #: The sizes of the files: within a block, a block and a bit, many, and more than one write to the disk.
 SIZES = (8, 100, 4096, 5000, 70_000, 300_000, 1 << 20)
@@ -62,17 +62,50 @@ class Session:
         Raises whatever else goes wrong.
         """
         number = self._begin(name, digest_of(data if whole is None else whole), durable=self._durable)
+        return self._act([number], lambda: writer(os.path.join(self.root, name), data))
+
+    def save_all(
+        self, contents: Mapping[str, bytes | None], act: Callable[[], object], *, together: bool
+    ) -> bool:
+        """Have one act save several files. False: it said that it could not.
+
+        ``contents``: by name; None: the file is removed. ``together``: True: all or none, also after a
+        crash; the names must then be the same in each call, those that stay as they are included. False:
+        each for itself; after a failure each may be old or new.
+        """
+        digests = {name: ABSENT if data is None else digest_of(data) for name, data in contents.items()}
+        if together:
+            label = "+".join(sorted(digests))
+            number = self._begin(
+                label, digest_of_all(digests), durable=self._durable, members=sorted(digests)
+            )
+            return self._act([number], act)
+        numbers = [self._begin(name, digest, durable=self._durable) for name, digest in digests.items()]
+        return self._act(numbers, act, partly=True)
+
+    def save_tree(self, name: str, contents: Mapping[str, bytes], writer: Writer) -> bool:
+        """Have ``writer(path, contents)`` put a whole directory in place. False: it said that it could not.
+
+        ``contents``: by path within the directory.
+        """
+        digest = digest_of_all({path: digest_of(data) for path, data in contents.items()})
+        number = self._begin(name, digest, durable=self._durable)
+        return self._act([number], lambda: writer(os.path.join(self.root, name), contents))
+
+    def _act(self, numbers: list[str], act: Callable[[], object], *, partly: bool = False) -> bool:
+        durable = True
         try:
-            writer(os.path.join(self.root, name), data)
+            act()
         except NotDurableError:
-            self.mark("done", id=number, durable=False)
+            durable = False
         except OSError as error:
             if error.errno not in _FULL and not self.tolerant:
                 raise
-            self.mark("failed", id=number)
+            for number in numbers if not partly else ():
+                self.mark("failed", id=number)
             return False
-        else:
-            self.mark("done", id=number, durable=True)
+        for number in numbers:
+            self.mark("done", id=number, durable=durable)
         return True
 
     def save_killed(self, name: str, data: bytes, writer: Writer) -> None:
@@ -88,14 +121,21 @@ class Session:
     def delete(self, name: str) -> None:
         """Remove a file of the directory. Nothing promises that it stays away."""
         number = self._begin(name, ABSENT, durable=False)
-        os.unlink(os.path.join(self.root, name))
-        self.mark("done", id=number, durable=False)
+        self._act([number], lambda: os.unlink(os.path.join(self.root, name)))
 
-    def _begin(self, name: str, digest: str, *, durable: bool) -> str:
+    def sweep(self) -> None:
+        """Sweep up in the directory."""
+        try:
+            durably.sweep(self.root, older_than=0)
+        except OSError:
+            if not self.tolerant:
+                raise
+
+    def _begin(self, name: str, digest: str, *, durable: bool, **more: object) -> str:
         self._noise.begin()
         self._count += 1
         number = f"{os.getpid()}.{self._count}"
-        self.mark("start", id=number, path=name, digest=digest, durable=durable)
+        self.mark("start", id=number, path=name, digest=digest, durable=durable, **more)
         return number
 
     def mark(self, event: str, **content: object) -> None:
@@ -109,8 +149,8 @@ class Session:
             system.wait(process, "a concurrent writer")
 
 
-def noisy(noise: Noise, *, product: bool, refused: int = 0) -> Any:
-    """The context in which a writer runs: the product through its table, others watched from outside."""
-    if product:
-        return durably.testing.use(NoisyCalls(noise, refused))
-    return around(noise) if noise.loud else nullcontext()
+@contextmanager
+def noisy(noise: Noise, *, refused: int = 0) -> Generator[None]:
+    """The context in which a writer runs: durably through its table, others watched from outside."""
+    with durably.testing.use(NoisyCalls(noise, refused)), around(noise) if noise.loud else nullcontext():
+        yield

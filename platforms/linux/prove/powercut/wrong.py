@@ -44,6 +44,18 @@ def rename_only(path: str, data: bytes) -> None:
     os.replace(_written(path, data, flush=False), path)
 
 
+def append_only(path: str, data: bytes) -> None:
+    """Append to the file, and flush nothing."""
+    with open(path, "ab") as file:
+        file.write(data)
+
+
+def tree_rename_only(path: str, data: bytes) -> None:
+    """Flush nothing, in directories made on the way."""
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    rename_only(path, data)
+
+
 def without_directory(path: str, data: bytes) -> None:
     """Flush the file, rename it, and leave the directory alone."""
     os.replace(_written(path, data, flush=True), path)
@@ -72,6 +84,15 @@ def link_first(path: str, data: bytes) -> None:
     os.close(fd)
     os.fsync(directory)
     os.close(directory)
+
+
+def recover_in_place(root: str) -> None:
+    """A recovery that writes each file anew, in place, and flushes it."""
+    for name in os.listdir(root):
+        path = os.path.join(root, name)
+        with open(path, "rb") as file:
+            content = file.read()
+        in_place(path, content)
 
 
 def _written(path: str, data: bytes, *, flush: bool) -> str:

@@ -1,0 +1,167 @@
+"""Every public way to save one file, as something to make fail."""
+
+from __future__ import annotations
+
+import os
+import sys
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import durably
+
+from ..powercut import system
+
+assert sys.platform == "linux"
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from durably import Receipt
+
+OLD = b"old content\n" * 500
+NEW = b"what is saved\n" * 700
+MODE, OWNER, NOTE = 0o640, 12345, ("user.note", b"kept")
+_BIND = 4096
+
+
+class Way(NamedTuple):
+    """One way to save.
+
+    ``save(path)`` saves `content`. ``states``: what it can meet: "new": no file; "old". ``goes_on``:
+    whether it appends. ``target``: of the file below the directory. ``level``: the durability that it
+    asks for. ``carries``: whether the old file's owner, mode and attributes are to be kept.
+    ``in_place``: whether the target is a mount point, so that nothing is promised about it. ``discards``:
+    whether the body raises, so that nothing may be saved.
+    """
+
+    name: str
+    save: Callable[[str], Receipt | None]
+    states: tuple[str, ...] = ("new", "old")
+    goes_on: bool = False
+    target: str = "target"
+    link: str = ""
+    level: str = "durable"
+    carries: bool = True
+    in_place: bool = False
+    discards: bool = False
+    data: bytes = NEW
+
+    def content(self, state: str) -> bytes:
+        """What the target holds after a save."""
+        return OLD + self.data if self.goes_on and state == "old" else self.data
+
+
+def _bytes(path: str, data: bytes = NEW, **options: Any) -> Receipt:
+    return durably.write_bytes(path, data, **options)
+
+
+def _text(path: str) -> Receipt:
+    return durably.write_text(path, NEW.decode(), newline="")
+
+
+def _recipe(path: str) -> Receipt:
+    return durably.atomic_write(path, NEW.decode())
+
+
+def _opened(path: str, *, mode: str, data: bytes = NEW, **options: Any) -> Receipt | None:
+    writer = durably.open(path, mode, **options)
+    with writer as file:
+        for part in (data[:5000], data[5000:]):
+            file.write(part if "b" in mode else part.decode())
+        if "r" in mode:
+            file.truncate()
+    return writer.receipt
+
+
+def _by_hand(path: str) -> Receipt:
+    writer = durably.open(path, "wb")
+    try:
+        writer.file.write(NEW)
+        return writer.commit()
+    finally:
+        writer.discard()
+
+
+def _staged(path: str, **options: Any) -> Receipt | None:
+    staged = durably.staged_path(path, **options)
+    with staged as temporary, open(temporary, "wb") as file:
+        file.write(NEW)
+    return staged.receipt
+
+
+class GivenUpError(Exception):
+    """What the body of a save raises that is to be discarded."""
+
+
+def _given_up(path: str) -> None:
+    with durably.open(path, "wb") as file:
+        file.write(NEW)
+        raise GivenUpError
+
+
+def _staged_given_up(path: str) -> None:
+    with durably.staged_path(path) as temporary:
+        temporary.write_bytes(NEW)
+        raise GivenUpError
+
+
+WAYS = (
+    Way("write_bytes", _bytes),
+    Way("write_text", _text),
+    Way("atomic_write", _recipe),
+    Way("write_bytes consistent", partial(_bytes, durability="consistent"), level="consistent"),
+    Way("write_bytes none", partial(_bytes, durability="none"), level="none"),
+    Way("write_bytes fresh", partial(_bytes, metadata="fresh"), carries=False),
+    Way("write_bytes strict", partial(_bytes, metadata="strict"), ("old",)),
+    Way("write_bytes permissions", partial(_bytes, permissions=MODE)),
+    Way("write_bytes large", partial(_bytes, data=NEW * 1000), data=NEW * 1000),
+    Way("write_bytes create", partial(_bytes, overwrite=False), ("new",)),
+    Way("write_bytes make_parents", partial(_bytes, make_parents=True), ("new",), target="a/b/target"),
+    Way("write_bytes through a link", _bytes, link="link"),
+    Way("write_bytes allow_in_place", partial(_bytes, allow_in_place=True), ("old",), in_place=True),
+    Way("open w", partial(_opened, mode="w")),
+    Way("open wb", partial(_opened, mode="wb")),
+    Way("open wb unbuffered", partial(_opened, mode="wb", buffering=0)),
+    Way("open w+b", partial(_opened, mode="w+b")),
+    Way("open wb consistent", partial(_opened, mode="wb", durability="consistent"), level="consistent"),
+    Way("open wb none", partial(_opened, mode="wb", durability="none"), level="none"),
+    Way("open x", partial(_opened, mode="x"), ("new",)),
+    Way("open xb make_parents", partial(_opened, mode="xb", make_parents=True), ("new",), target="a/b/target"),
+    Way("open a", partial(_opened, mode="a"), goes_on=True),
+    Way("open a+b", partial(_opened, mode="a+b"), goes_on=True),
+    Way("open r+", partial(_opened, mode="r+"), ("old",)),
+    Way("open r+b", partial(_opened, mode="r+b"), ("old",)),
+    Way("open wb allow_in_place", partial(_opened, mode="wb", allow_in_place=True), ("old",), in_place=True),
+    Way("commit by hand", _by_hand),
+    Way("staged_path", _staged),
+    Way("staged_path create", partial(_staged, overwrite=False), ("new",)),
+    Way("staged_path make_parents", partial(_staged, make_parents=True), ("new",), target="a/b/target"),
+    Way("staged_path allow_in_place", partial(_staged, allow_in_place=True), ("old",), in_place=True),
+    Way("open discarded", _given_up, discards=True),
+    Way("staged_path discarded", _staged_given_up, discards=True),
+)
+
+
+def prepare(way: Way, state: str, place: str) -> str:
+    """Make an empty directory, with an old file in it if there is to be one. Returns the path to save."""
+    os.mkdir(place)
+    target = os.path.join(place, way.target)
+    if state == "old":
+        with open(target, "wb") as file:
+            file.write(OLD)
+            os.fchown(file.fileno(), OWNER, OWNER)
+            os.fchmod(file.fileno(), MODE)
+            os.setxattr(file.fileno(), *NOTE)
+    if way.in_place:
+        system.mount(target, target, "", _BIND)
+    if not way.link:
+        return target
+    link = os.path.join(place, way.link)
+    os.symlink(way.target, link)
+    return link
+
+
+def restore(way: Way, place: str) -> None:
+    """Take back the mount of `prepare`."""
+    if way.in_place:
+        system.unmount(os.path.join(place, way.target))

@@ -1,0 +1,52 @@
+"""Directories on Linux: exchanged by renameat2, flushed by syncfs where that is proof."""
+
+from __future__ import annotations
+
+from durably._commit import _attributes
+from durably._commit._trees import Trees
+from durably._native.linux import NO_CLONE, RENAME_EXCHANGE, RENAME_NOREPLACE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from durably._commit._linux import Linux
+    from durably._save import Save, TreeSave
+
+_DEFAULT_ACL = "system.posix_acl_default"
+
+
+class LinuxTrees(Trees):
+    """Linux, and Android."""
+
+    routine: Linux
+
+    def swap(self, directory: int, name: str, other: int, other_name: str) -> None:
+        self.calls.renameat2(directory, name, other, other_name, RENAME_EXCHANGE)
+
+    def move(self, directory: int, name: str, other: int, other_name: str) -> None:
+        self.calls.renameat2(directory, name, other, other_name, RENAME_NOREPLACE)
+
+    def clone(self, target: int, source: int) -> bool:
+        try:
+            self.calls.ficlone(target, source)
+        except OSError as error:
+            if error.errno not in NO_CLONE:
+                raise
+            return False
+        return True
+
+    def read_attributes(self, save: Save, fd: int) -> None:
+        _attributes.read_old(self.calls, save, fd, also=_DEFAULT_ACL)
+
+    def dress(self, save: TreeSave) -> None:
+        super().dress(save)
+        # Inherited from the directory, as the staged one lies in it.
+        alien = save.carries and _DEFAULT_ACL not in (save.old_attributes or ())
+        if alien and _DEFAULT_ACL in _attributes.names(self.calls, save.fd):
+            self.calls.removexattr(save.fd, _DEFAULT_ACL)
+
+    def is_witnessed(self, save: TreeSave) -> bool:
+        return self.routine.reports_lost_writes(save.directory)
+
+    def flush_file_system(self, save: TreeSave) -> None:
+        # The private directory was opened before the first write: it is told every error since.
+        self.calls.syncfs(save.staging)

@@ -1,0 +1,426 @@
+"""Saving a whole directory: staged beside the target, and exchanged with it in one step."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+
+from durably import _names
+from durably._commit import _entry, _private, _tree_links, _tree_marks
+from durably._commit._flags import DIRECTORY, NOFOLLOW
+from durably._commit._publishing import NO_DIRECTORY_FLUSH
+from durably._commit._tree_copy import copy_tree
+from durably._commit._tree_walk import flush_tree, measure
+from durably._errors import OutcomeUnknownError, UnsupportedError
+from durably._options import NONE
+from durably._save import CLOSED
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from durably._commit._posix import Posix
+    from durably._save import Save, TreeSave
+
+# How kernels and file systems refuse a rename with a flag; EXDEV is overlayfs's for a lower directory.
+NO_FLAG = {
+    errno.EINVAL,
+    errno.ENOSYS,
+    errno.ENOTSUP,
+    errno.EOPNOTSUPP,
+    errno.EXDEV,
+}
+_PLAIN = 0o777
+_KEPT_BITS = stat.S_ISGID | stat.S_ISVTX
+
+
+class Trees:
+    """How a POSIX system saves a directory; what its native calls are is said by the classes below it."""
+
+    def __init__(self, routine: Posix) -> None:
+        self.routine = routine
+        self.calls = routine.calls
+
+    # What systems differ in.
+
+    def swap(self, directory: int, name: str, other: int, other_name: str) -> None:
+        """Exchange two names. Raises OSError where there is no such call."""
+        raise OSError(errno.ENOSYS, "this system has no call that exchanges two names")
+
+    def move(self, directory: int, name: str, other: int, other_name: str) -> None:
+        """Rename to a name that must not exist. Raises OSError where there is no such call."""
+        raise OSError(errno.ENOSYS, "this system has no rename that replaces nothing")
+
+    def move_anyhow(self, directory: int, name: str, other: int, other_name: str) -> None:
+        """`move`, where there is one; a plain rename replaces an empty directory at most (rename(2))."""
+        try:
+            self.move(directory, name, other, other_name)
+        except OSError as error:
+            if error.errno not in NO_FLAG:
+                raise
+            self.calls.replace(name, other_name, src_dir_fd=directory, dst_dir_fd=other)
+
+    def clone(self, target: int, source: int) -> bool:
+        """Have an empty file share the content of another. False: it is to be copied."""
+        return False
+
+    def read_attributes(self, save: Save, fd: int) -> None:
+        """Read what is carried over of an old directory or file besides owner and mode."""
+
+    def is_witnessed(self, save: TreeSave) -> bool:
+        """Whether one flush of the file system tells of every write that was lost in the tree."""
+        return False
+
+    def flush_file_system(self, save: TreeSave) -> None:
+        """That flush, on a descriptor from before the first write."""
+        raise NotImplementedError  # nothing is witnessed here
+
+    def finish_flush(self, save: TreeSave) -> None:
+        """Have the drive write what `flush_tree` has handed to it."""
+
+    # The target.
+
+    def locate(self, save: TreeSave) -> None:
+        """Find the target and look at what is there. Refuses what cannot be exchanged with a directory."""
+        path = save.path.rstrip("/") if save.path.strip("/") else save.path
+        if path.rpartition("/")[2] in (".", "..") or (path and not path.strip("/")):
+            message = "does not name a directory by a name of its own, which could lead to another one"
+            raise OSError(errno.EINVAL, message, save.path)
+        save.directory = save.staging = _entry.enter(self.calls, save, path, None)
+        self.look(save)
+        if save.keep_old is not None:
+            self._locate_kept(save, save.keep_old)
+
+    def look(self, save: TreeSave) -> None:
+        """See what the target is. Sets ``old``; refuses everything but a directory that can be moved."""
+        save.old, save.old_version, save.carries = None, None, False
+        try:
+            found = self.routine.lookup(save.directory, save.name)
+        except FileNotFoundError:
+            return
+        if not save.options.overwrite:
+            raise _entry.exists(save)
+        if save.fallback is not None:
+            save.old_version = _tree_links.version(self.routine, save, found)
+            if save.old_version is None:
+                return
+        else:
+            _check_kind(save, found)
+        name = save.old_version or save.name
+        directory = self.calls.open(name, DIRECTORY | NOFOLLOW, dir_fd=save.directory)
+        try:
+            self.check_unmounted(save, save.directory, name, directory)
+            save.replaces(self.calls.fstat(directory))
+            if save.carries:
+                self.read_attributes(save, directory)
+        finally:
+            self.calls.close(directory)
+
+    def check_unmounted(self, save: TreeSave, parent: int, name: str, directory: int) -> None:
+        """Refuse a tree that contains a mount: it would move along, and be emptied with the old tree."""
+        mounted = self.routine.mounts_in(parent, name)
+        if not mounted and not self.routine.is_same_mount(parent, directory):
+            mounted = [self.routine.location(save, name)]
+        if mounted:
+            message = (
+                f"contains a mounted file system, at {mounted[0]}, and cannot be exchanged as a whole; "
+                "nothing was changed; unmount it first, or save the directories beside it"
+            )
+            raise UnsupportedError(errno.EBUSY, message, save.path)
+
+    def _locate_kept(self, save: TreeSave, path: str) -> None:
+        path = path.rstrip("/") or path
+        head, slash, name = path.rpartition("/")
+        if name in ("", ".", ".."):
+            raise ValueError(f"keep_old must name what the old directory is to be called, not {path!r}")
+        if _names.parse(name) is not None:
+            raise ValueError(f"keep_old must not be a name that durably.sweep looks at: {path!r}")
+        kept = self.calls.open(head or slash or ".", DIRECTORY)
+        save.made = (*save.made, (kept, ""))  # flushed with the others, and closed at the end
+        if not self.routine.is_same_mount(save.directory, kept):
+            message = "keep_old lies on another file system than the target; nothing was changed"
+            raise OSError(errno.EXDEV, message, path)
+        if save.old is not None and self._is_inside(save, kept):
+            raise ValueError(f"keep_old lies inside the directory that is to be kept: {path!r}")
+        self._check_free(save, kept, name, path)
+        save.kept = kept, name
+
+    def _check_free(self, save: TreeSave, kept: int, name: str, path: str) -> None:
+        if (self._identity(kept), name) == (self._identity(save.directory), save.name):
+            raise ValueError(f"keep_old names the target itself: {path!r}")
+        try:
+            self.routine.lookup(kept, name)
+        except FileNotFoundError:
+            return
+        message = "keep_old names something that exists already; nothing was changed"
+        raise FileExistsError(errno.EEXIST, message, path)
+
+    def _is_inside(self, save: TreeSave, kept: int) -> bool:
+        assert save.old is not None
+        here, top = self.calls.dup(kept), False
+        try:
+            while not top:
+                identity = self._identity(here)
+                if identity == (save.old.st_dev, save.old.st_ino):
+                    return True
+                left, here = here, self.calls.open("..", DIRECTORY, dir_fd=here)
+                self.calls.close(left)
+                top = self._identity(here) == identity
+        finally:
+            self.calls.close(here)
+        return False
+
+    def _identity(self, directory: int) -> tuple[int, int]:
+        found = self.calls.fstat(directory)
+        return found.st_dev, found.st_ino
+
+    # The new tree.
+
+    def create(self, save: TreeSave) -> str:
+        """Make the private directory, and in it the one that the caller writes to. Returns its path."""
+        _private.make(self.routine, save)
+        if save.fallback is None:
+            self._rehearse(save)
+        self.calls.mkdir(save.name, _PLAIN, dir_fd=save.staging)
+        save.fd = self.calls.open(save.name, DIRECTORY | NOFOLLOW, dir_fd=save.staging)
+        save.plain_mode = stat.S_IMODE(self.calls.fstat(save.fd).st_mode)
+        save.plain_acl = self.routine.access_list(save.fd)
+        if save.copies and save.old is not None:
+            self._copy_old(save)
+        fd, save.fd = save.fd, CLOSED
+        self.calls.close(fd)
+        return os.path.join(self.routine.location(save, save.private or ""), save.name)
+
+    def _rehearse(self, save: TreeSave) -> None:
+        """Find out before the caller writes whether the step that will publish the tree works here."""
+        if save.old is None and save.options.overwrite:
+            return  # a plain rename does, where there is no other
+        one, two = _names.fresh("d"), _names.fresh("d")
+        self.calls.mkdir(one, _PLAIN, dir_fd=save.staging)
+        try:
+            if save.old is None:
+                self.move(save.staging, one, save.staging, two)
+            else:
+                self.calls.mkdir(two, _PLAIN, dir_fd=save.staging)
+                self.swap(save.staging, one, save.staging, two)
+                self.calls.rmdir(one, dir_fd=save.staging)
+        except OSError as error:
+            raise self.refused(save, error) from error
+        self.calls.rmdir(two, dir_fd=save.staging)
+
+    def refused(self, save: TreeSave, error: OSError) -> OSError:
+        """The error that says that there is no such rename here; others stay what they are."""
+        if error.errno not in NO_FLAG:
+            return error
+        what = "create a directory without replacing one" if save.old is None else "exchange two directories"
+        advice = "" if save.old is None else "; fallback='symlink' keeps versions behind a link instead"
+        message = f"cannot {what} here ({error.strerror}); the target was not changed{advice}"
+        return UnsupportedError(errno.ENOTSUP, message, save.path)
+
+    def _copy_old(self, save: TreeSave) -> None:
+        name = save.old_version or save.name
+        source = self.calls.open(name, DIRECTORY | NOFOLLOW, dir_fd=save.directory)
+        try:
+            copy_tree(self, save, source, save.fd)
+        finally:
+            self.calls.close(source)
+        save.steps.append("copy")
+
+    def adopt(self, save: TreeSave) -> int:
+        """Take what others wrote: check it, measure it, give it the old directory's metadata."""
+        calls = self.calls
+        _private.check_alone(save, _private.listed(calls, save.staging))
+        if not stat.S_ISDIR(self.routine.lookup(save.staging, save.name).st_mode):
+            message = "what was staged is not a directory; the target was not changed"
+            raise NotADirectoryError(errno.ENOTDIR, message, save.path)
+        save.fd = calls.open(save.name, DIRECTORY | NOFOLLOW, dir_fd=save.staging)
+        self.check_unmounted(save, save.staging, save.name, save.fd)
+        save.steps.append("write")
+        early = save.options.durability is not NONE and not self.is_witnessed(save)
+        size = measure(self.routine, save.fd, early=early)
+        self.look(save)
+        self.dress(save)
+        save.identity = self._identity(save.fd)
+        if save.fallback is not None:
+            _tree_links.stage(self, save)
+        elif save.old is not None and save.kept is not None:
+            _tree_marks.mark(self.routine, save)
+        return size
+
+    def dress(self, save: TreeSave) -> None:
+        """Give the new tree's own directory the mode and the owner that it is to have."""
+        routine, new = self.routine, self.calls.fstat(save.fd)
+        if not save.carries and save.options.permissions is None:
+            routine.make_plain(save, new)
+            return
+        routine.dress(save)
+        if save.old is None or not save.carries or save.options.permissions is not None:
+            return
+        # Of a directory these bits say who owns and who may remove what is in it.
+        bits = save.old.st_mode & _KEPT_BITS
+        dressed = self.calls.fstat(save.fd)
+        if dressed.st_gid != save.old.st_gid:
+            bits &= ~stat.S_ISGID
+        if dressed.st_mode & _KEPT_BITS != bits:
+            self.calls.fchmod(save.fd, dressed.st_mode & _PLAIN | bits)
+
+    # The commit.
+
+    def flush(self, save: TreeSave) -> None:
+        """Bring the whole tree to the device, and what was made beside it."""
+        if self.is_witnessed(save):
+            self.flush_file_system(save)
+            save.steps.append("syncfs")
+            return
+        save.skipped["witness"] = (
+            "others wrote the files and closed them; an earlier write error may be missed"
+        )
+        flush_tree(self.routine, save.fd, lambda directory: self._flush_directory(save, directory))
+        if save.kept is not None:
+            self._flush_directory(save, save.staging)
+        if save.version is not None and "fsync directory" not in save.skipped:
+            self._flush_directory(save, save.directory)
+        self.finish_flush(save)
+        save.steps.append("fsync")
+
+    def _flush_directory(self, save: TreeSave, directory: int) -> None:
+        try:
+            self.calls.fsync(directory)
+        except OSError as error:
+            if error.errno not in NO_DIRECTORY_FLUSH:
+                raise
+            save.leave_out("fsync directory", f"not supported here: {error.strerror}", NONE)
+
+    def publish(self, save: TreeSave) -> None:
+        """Let the target's name lead to the new tree, in one step. Sets ``published``."""
+        save.publishing = True
+        if save.version is not None:
+            _tree_links.switch(self, save)
+        elif save.old is None:
+            self._appear(save)
+        else:
+            self._exchange(save)
+        save.published = True
+
+    def _appear(self, save: TreeSave) -> None:
+        move = self.move_anyhow if save.options.overwrite else self.move
+        try:
+            move(save.staging, save.name, save.directory, save.name)
+        except FileExistsError:
+            if not save.options.overwrite:
+                raise
+            self.look(save)  # somebody else made it meanwhile
+            self._exchange(save)
+            return
+        except OSError as error:
+            if not self.took_place(save, error):
+                raise self.refused(save, error) from error
+        save.steps.append("rename")
+
+    def _exchange(self, save: TreeSave) -> None:
+        try:
+            self.swap(save.staging, save.name, save.directory, save.name)
+        except OSError as error:
+            if not self.took_place(save, error):
+                raise self.refused(save, error) from error
+        self._check_exchanged(save)
+        save.steps.append("exchange")
+
+    def _check_exchanged(self, save: TreeSave) -> None:
+        """Take the exchange back if it was not with a directory: the call exchanges one with anything."""
+        try:
+            if stat.S_ISDIR(self.routine.lookup(save.staging, save.name).st_mode):
+                return
+            message = "became something else than a directory meanwhile; it was not changed"
+            cause: OSError = NotADirectoryError(errno.ENOTDIR, message, save.path)
+        except OSError as error:
+            cause = error
+        try:
+            self.swap(save.staging, save.name, save.directory, save.name)
+        except OSError as error:
+            if self.took_place(save, error):
+                message = f"was exchanged, and what it was before could not be looked at ({cause.strerror})"
+                raise OutcomeUnknownError(cause.errno, message, save.path) from error
+        save.publishing = False
+        raise cause
+
+    def took_place(self, save: TreeSave, error: OSError) -> bool:
+        """Whether a rename that reported an error has happened all the same."""
+        try:
+            return self.routine.is_published(save)
+        except OSError:
+            message = f"the rename failed ({error.strerror}), and the target could not be checked"
+            raise OutcomeUnknownError(error.errno, message, save.path) from error
+
+    # Afterwards.
+
+    def settle(self, save: TreeSave) -> None:
+        """Bring the new name to the device, before anything of the old tree is removed."""
+        self.routine.settle(save)
+
+    def keep(self, save: TreeSave) -> None:
+        """Move the old tree to where it is to be kept. Nothing if that was done."""
+        assert save.kept is not None
+        directory, name = self._place_of_old(save)
+        try:
+            self.routine.lookup(directory, name)
+        except FileNotFoundError:
+            return
+        kept, kept_name = save.kept
+        self.move_anyhow(directory, name, kept, kept_name)
+        save.steps.append("keep old")
+
+    def _place_of_old(self, save: TreeSave) -> tuple[int, str]:
+        if save.old_version is not None:
+            return save.directory, save.old_version
+        return save.staging, save.name
+
+    def leftovers(self, save: TreeSave) -> tuple[str, ...]:
+        """What is still there of what `remove_old` or `discard` removes: where it lies, for a message."""
+        version = save.old_version if save.published else save.version
+        names = (save.private, version)
+        return tuple(self.routine.location(save, name) for name in names if name is not None)
+
+    def remove_old(self, save: TreeSave) -> None:
+        """Remove the old tree, if it is still there, and the private directory."""
+        try:
+            if save.old_version is not None:
+                if save.kept is None:
+                    self.routine.remove_entry(save.directory, save.old_version)
+                save.old_version = None
+        finally:
+            self.routine.remove(save)
+
+    def discard(self, save: TreeSave) -> None:
+        """Remove the new tree, whoever still writes to it."""
+        try:
+            if save.version is not None:
+                self.routine.remove_entry(save.directory, save.version)
+                save.version = None
+        finally:
+            self._discard_private(save)
+
+    def _discard_private(self, save: TreeSave) -> None:
+        try:
+            self.routine.remove(save)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST) or save.private is None:
+                raise
+            # Somebody writes faster than we remove; by the old path nobody comes in any more.
+            away = _names.fresh("d")
+            self.calls.replace(
+                save.private, away, src_dir_fd=save.directory, dst_dir_fd=save.directory
+            )
+            save.private = away
+            self.routine.remove(save)
+
+
+def _check_kind(save: TreeSave, found: os.stat_result) -> None:
+    if stat.S_ISLNK(found.st_mode):
+        message = (
+            "is a symbolic link, and is not exchanged with a directory: name the directory that it "
+            "leads to; nothing was changed"
+        )
+        raise OSError(errno.ELOOP, message, save.path)
+    if not stat.S_ISDIR(found.st_mode):
+        message = "is not a directory, and is not exchanged with one; nothing was changed"
+        raise NotADirectoryError(errno.ENOTDIR, message, save.path)

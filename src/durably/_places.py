@@ -1,0 +1,300 @@
+"""The directories that many files are staged in, and what is remembered of each file: little."""
+
+from __future__ import annotations
+
+import errno
+import os
+from _thread import allocate_lock  # threading costs more, and has nothing that is needed here
+
+from durably import _names
+from durably._options import CONSISTENT, Options
+from durably._save import Save
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from durably._commit._routine import Routine
+    from durably._promises import FileSystem
+
+DEFAULTS = Options()
+_TAIL = 20
+"""Characters at the end of a temporary's name by which it is told from the others of its process."""
+_PINNED = 32
+"""Directories that stay open, and are locked, to the end; the others are opened again to publish."""
+
+class Traits:
+    """What many files have in common. They share one."""
+
+    __slots__ = ("device", "flushed", "limit", "lost", "options", "replaced", "skipped", "stem", "steps")
+
+    def __init__(self, save: Save, flushed: bool) -> None:
+        assert save.identity is not None
+        assert save.temporary is not None
+        self.options = save.options
+        self.stem = _names.split(save.temporary)[0]
+        """What the temporaries' names begin with."""
+        self.steps = save.steps
+        self.skipped = save.skipped
+        self.lost = save.lost
+        self.replaced = save.old is not None
+        self.limit = save.limit
+        self.device = save.identity[0]
+        self.flushed = flushed
+
+    def fit(self, save: Save, flushed: bool) -> bool:
+        """Whether they are a save's. Asked for every file, so the cheap answers come first."""
+        return (
+            self.options is save.options
+            and self.replaced is (save.old is not None)
+            and self.flushed is flushed
+            and self.steps == save.steps
+            and self.skipped == save.skipped
+            and self.lost == save.lost
+            and self.limit is save.limit
+            and self.device == save.identity[0]  # type: ignore[index] # it is known by now
+            and save.temporary.startswith(self.stem)  # type: ignore[union-attr] # it has one
+        )
+
+    def key(self) -> object:
+        """By which equal ones are found."""
+        skipped = tuple(self.skipped.items())
+        return (self.options, self.stem, tuple(self.steps), skipped, self.lost, self.replaced, self.limit,
+                self.device, self.flushed)  # fmt: skip
+
+    def having(self, skipped: dict[str, str]) -> Traits:
+        """The same, with more that was left out."""
+        other = object.__new__(Traits)
+        for slot in Traits.__slots__:
+            setattr(other, slot, getattr(self, slot))
+        other.skipped = self.skipped | skipped
+        return other
+
+
+class Staged:
+    """One file that is staged and closed. There may be a hundred thousand of them."""
+
+    __slots__ = ("inode", "path", "size", "tail", "traits")
+
+    def __init__(self, path: str | None, save: Save, size: int, traits: Traits) -> None:
+        self.path = path
+        """The target as the caller named it; None where that is the place's own name for it."""
+        self.tail: str | None = save.temporary[-_TAIL:]  # type: ignore[index] # it has one
+        """What the temporary's name ends in; None once it is published."""
+        self.size = size
+        self.inode = save.identity[1]  # type: ignore[index] # it is known by now
+        self.traits = traits
+
+
+class Disk:
+    """The files of one file system, and how they are flushed."""
+
+    __slots__ = ("files", "shared", "size", "waits", "witness")
+
+    def __init__(self, witness: Any) -> None:
+        self.witness = witness
+        """A directory that was opened before the first write, where one flush of all can be proof."""
+        self.files = 0
+        self.size = 0
+        self.shared = False
+        """Whether its files are closed at once, to be flushed by that one flush."""
+        self.waits = False
+        """Whether there are closed files that were not flushed."""
+
+
+class Place:
+    """A directory that files are staged in."""
+
+    __slots__ = (
+        "directory",
+        "disk",
+        "failure",
+        "file_system",
+        "files",
+        "head",
+        "identity",
+        "path",
+        "pinned",
+        "settles",
+        "shelter",
+        "state",
+        "unreadable",
+    )
+
+    def __init__(self, identity: object, path: str, head: str, disk: Disk) -> None:
+        self.identity = identity
+        self.path = path
+        """Where it lay when it was opened, for messages and to open it again."""
+        self.head = head
+        """What comes before the name in the paths of the caller."""
+        self.disk = disk
+        self.directory: Any = None
+        self.shelter: Any = None
+        self.pinned = False
+        self.files: dict[str, Staged | Save | None] = {}
+        """By name: closed, still open, or only reserved."""
+        self.settles = False
+        """Whether a directory was made in it, whose name is to be durable."""
+        self.state: Save | None = None
+        """The steps, limits and omissions of its own flush."""
+        self.unreadable = ""
+        """Why it cannot be flushed at all: it may be written but not read."""
+        self.failure: OSError | None = None
+        """Why it could not be flushed."""
+        self.file_system: FileSystem | None = None
+
+    def full_path(self, name: str, staged: Staged) -> str:
+        """The target as the caller named it."""
+        return self.head + name if staged.path is None else staged.path
+
+    def published(self) -> Iterator[tuple[str, Staged]]:
+        """The files in it that got their names."""
+        for name, staged in self.files.items():
+            if isinstance(staged, Staged) and staged.tail is None:
+                yield name, staged
+
+    def holds_staged(self) -> bool:
+        """Whether there is a file in it that is not published."""
+        return not all(isinstance(staged, Staged) and staged.tail is None for staged in self.files.values())
+
+    def settle(self, routine: Routine) -> None:
+        """Bring the names in it to the device."""
+        self.state = save = Save(self.path, DEFAULTS)
+        save.directory = self.directory
+        if self.unreadable:
+            save.leave_out("fsync directory", self.unreadable, CONSISTENT)
+        routine.settle(save)
+
+    def open(self, routine: Routine) -> None:
+        """Open it again. Raises OSError where another directory has its path by now."""
+        if self.directory is None:
+            directory = routine.open_directory(self.path)
+            if routine.identify(directory) != self.identity:
+                routine.close_directory(directory)
+                raise OSError(errno.ESTALE, "the directory was moved or replaced meanwhile", self.path)
+            self.directory = directory
+
+    def close(self, routine: Routine) -> None:
+        """Close it, unless it is to stay open."""
+        if not self.pinned:
+            directory, self.directory = self.directory, None
+            if directory is not None:
+                routine.close_directory(directory)
+
+    def unpin(self, routine: Routine) -> None:
+        """Close it at the end, and let sweeps in."""
+        self.pinned = False
+        shelter, self.shelter = self.shelter, None
+        try:
+            if shelter is not None:
+                routine.unshelter(shelter)
+        finally:
+            self.close(routine)
+
+
+class Places:
+    """All directories of a group, found by what they are and not by their paths."""
+
+    def __init__(self, routine: Routine) -> None:
+        self.routine = routine
+        self.all: dict[object, Place] = {}
+        self.disks: dict[str, Disk] = {}
+        self._pinned = 0
+        self._by_head: dict[str, Place] = {}
+        """Those that stay open, by what came before the name in the path of a caller."""
+        self._lock = allocate_lock()
+
+    def locate(self, save: Save) -> Place:
+        """Locate a save, if it can be through a directory that is open already. Returns its place."""
+        head = save.path.rpartition("/")[0]
+        place = self._by_head.get(head)
+        routine = self.routine
+        if place is None or not routine.borrow(save, place.directory, place.identity):
+            routine.locate(save)
+        else:
+            routine.examine(save)
+            if save.directory == save.borrowed:
+                return place  # no link led on
+        with self._lock:
+            place = self.of(save)
+            if head and place.pinned:
+                self._by_head[head] = place
+            return place
+
+    def of(self, save: Save) -> Place:
+        """The place of a located save."""
+        identity = self.routine.identify(save.directory)
+        place = self.all.get(identity)
+        if place is None:
+            path = self.routine.location(save, "")
+            place = self._add(identity, save.directory, path, save, _head(save))
+        return place
+
+    def above(self, save: Save) -> list[tuple[Place, str]]:
+        """The directories that the save has made, the lowest first, each with the place it was made in.
+
+        From now on they are the group's.
+        """
+        routine = self.routine
+        path = routine.location(save, "")
+        made: list[tuple[Place, str]] = []
+        while save.made:
+            parent, name = save.made[-1]
+            path = os.path.dirname(path.rstrip(os.sep)) or path
+            identity = routine.identify(parent)
+            place = self.all.get(identity) or self._add(identity, parent, path, save, os.path.join(path, ""))
+            place.settles = True
+            if name:  # otherwise somebody else's by now
+                made.append((place, name))
+            save.made = save.made[:-1]
+            routine.close_directory(parent)
+        return made
+
+    def _add(self, identity: object, directory: Any, path: str, save: Save, head: str) -> Place:
+        routine = self.routine
+        unreadable = save.skipped.get("fsync directory", "") if directory == save.directory else ""
+        device = "" if unreadable else routine.common_flush(directory)
+        disk = self.disks.get(device)
+        place = Place(identity, path, head, disk or Disk(None))
+        place.unreadable = unreadable
+        # Where it may not be read it could not be opened again.
+        if self._pinned < _PINNED or (device and disk is None) or unreadable:
+            place.directory = routine.keep_directory(directory)
+            place.pinned = True
+            self._pinned += 1
+            self.all[identity] = place
+            place.shelter = routine.shelter(directory)
+        self.all[identity] = place
+        if disk is None:
+            self.disks[device] = place.disk
+            place.disk.witness = place.directory if device else None
+        return place
+
+    def chunks(self) -> list[list[Place]]:
+        """All of them, a few at a time, as not all can be open."""
+        every = list(self.all.values())
+        return [every[at : at + _PINNED] for at in range(0, len(every), _PINNED)]
+
+    def unpin(self) -> None:
+        """Close all of them."""
+        for place in self.all.values():
+            place.unpin(self.routine)
+
+
+def _head(save: Save) -> str:
+    return save.path[: len(save.path) - len(save.name)] if save.path.endswith(save.name) else ""
+
+
+def revive(place: Place, name: str, staged: Staged) -> Save:
+    """The save that a staged file was, to be published or removed."""
+    traits = staged.traits
+    save = Save(place.full_path(name, staged), traits.options)
+    save.directory = save.staging = place.directory
+    save.where = place.path
+    save.name = name
+    if staged.tail is not None:
+        save.temporary = traits.stem + staged.tail
+    save.identity = (traits.device, staged.inode)
+    save.closes = True
+    return save

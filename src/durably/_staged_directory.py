@@ -1,0 +1,165 @@
+"""Saving a whole directory that others write."""
+
+from __future__ import annotations
+
+import warnings
+
+from durably import _commit, _forks
+from durably._options import resolve
+from durably._paths import local
+from durably._save import TreeSave
+from durably._tree_saving import abandon, discard, finish
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import TracebackType
+    from typing import Literal, Unpack
+
+    from durably._options import Options, Receipt, SaveOptions
+    from durably._paths import StrPath
+
+
+class staged_directory:  # noqa: N801 # used like a function, as contextlib.suppress is
+    """Save a whole directory that others write, in one step::
+
+        with durably.staged_directory("data.parquet") as directory:
+            frame.to_parquet(directory)
+
+    Yields a `pathlib.Path` with the target's own name: an empty directory, in a private one (mode
+    0700) beside the target. Any number of processes may write into it, by its path; they must have
+    closed their files before the block ends, and writers on other hosts must have flushed theirs.
+    Leaving the block flushes everything in it and swaps it in; any exception throws it away. One that
+    is entered and dropped does so too, with a ResourceWarning.
+
+    Whoever looks the target up meets a whole old or a whole new tree. A reader that opens ``data/a``
+    and then ``data/b`` may meet both; one that opens the directory once, and goes on from the
+    descriptor, meets one, and may see the old one vanish unless it is kept.
+
+    ``path``: str, bytes or PathLike; a directory, or nothing yet. It must contain no mounted file system.
+    ``keep_old``: a path, not there yet, on the same file system, that the old directory is moved to;
+    by default it is removed.
+    ``start_from``: "copy": begin with a copy of the old directory (sharing extents where the file
+    system can) instead of an empty one.
+    ``fallback``: "symlink": the target is a symbolic link to one of several versions beside it, and
+    the link is replaced. This works where directories cannot be exchanged. The first save makes the
+    link; a real directory is not replaced by one.
+    ``options``: ``durability``, ``overwrite``, ``metadata``, ``permissions`` and ``make_parents``, as
+    for `durably.open`; the last but one and the mode, owner, ACL and user attributes that are carried
+    over are those of the directory itself. ``allow_in_place`` cannot be kept, and of ``symlinks`` only
+    "refuse", which is what is done in any case.
+
+    ``receipt`` is set at the end; its ``size`` is that of all regular files together. ``skipped`` names
+    what is left of the old directory where it could not be removed; `durably.sweep` removes it later.
+
+    Raises at the beginning, with nothing changed: ValueError or TypeError for bad arguments,
+    FileNotFoundError (no directory above it), FileExistsError (``overwrite=False``, or ``keep_old`` is
+    there), NotADirectoryError, OSError with errno ELOOP for a symbolic link or EXDEV for a ``keep_old``
+    on another file system, `UnsupportedError` where directories cannot be exchanged, something is
+    mounted in the old one, or a real directory meets ``fallback``. At the end, with the target not
+    changed: any builtin OSError, FileNotFoundError where the yielded directory is gone,
+    FileExistsError under ``overwrite=False`` when another has created the target meanwhile,
+    `UnsupportedError` where only the exchange itself could show that there is none (lower
+    directories of overlayfs); and `NotDurableError`: the new directory is in place, the old one is
+    still there, and a power cut may bring it back. An exception from outside (KeyboardInterrupt)
+    leaves a whole old or a whole new directory. What could not be removed is named in
+    ``error.leftovers``.
+    """
+
+    __slots__ = ("_entered", "_generation", "_is_open", "_save", "_trees", "receipt")
+
+    def __init__(
+        self,
+        path: StrPath,
+        *,
+        keep_old: StrPath | None = None,
+        start_from: Literal["copy"] | None = None,
+        fallback: Literal["symlink"] | None = None,
+        **options: Unpack[SaveOptions],
+    ) -> None:
+        self._entered = self._is_open = False
+        target, checked = local(path), _checked(options)
+        self._save = save = TreeSave(target, checked, held=True)
+        save.copies = _choice("start_from", start_from, "copy") is not None
+        save.fallback = _choice("fallback", fallback, "symlink")
+        save.keep_old = None if keep_old is None else local(keep_old)
+        if not checked.overwrite and (save.copies or keep_old is not None):
+            raise ValueError("overwrite=False allows no old directory to copy or to keep")
+        self._trees = _commit.trees(_commit.routine())
+        self._generation = _forks.generation
+        self.receipt: Receipt | None = None
+
+    def __enter__(self) -> Path:
+        from pathlib import Path  # costs as much as the rest of the package, and few doors need it
+
+        if self._entered:
+            raise ValueError("a staged_directory is entered once")
+        self._entered = True
+        self._generation = _forks.generation
+        self._is_open = True
+        try:
+            self._trees.locate(self._save)
+            _forks.watch(None, self._trees.routine, self._save)
+            return Path(self._trees.create(self._save))
+        except BaseException as error:
+            self._decide()
+            abandon(self._trees, self._save, error)
+            raise
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        save, trees = self._save, self._trees
+        if self._generation != _forks.generation:
+            if error is None:
+                raise RuntimeError(f"a forked child cannot commit its parent's save of {save.path!r}")
+            return
+        if error is not None:
+            self._decide()
+            discard(trees, save, error)
+            return
+        try:
+            self._decide()
+            self.receipt = finish(trees, save)
+        except BaseException as failure:
+            self.receipt = getattr(failure, "receipt", None)
+            abandon(trees, save, failure)
+            raise
+
+    def _decide(self) -> None:
+        self._is_open = False
+        _forks.forget(self._save)
+
+    def __del__(self) -> None:
+        if not getattr(self, "_is_open", False) or self._generation != _forks.generation:
+            return
+        self._decide()
+        dropped = RuntimeError()
+        discard(self._trees, self._save, dropped)
+        left = "".join(getattr(dropped, "__notes__", ()))
+        warnings.warn(
+            f"unfinished save of {self._save.path!r} was discarded: use it in a with block {left}".rstrip(),
+            ResourceWarning,
+            stacklevel=2,
+            source=self,
+        )
+
+
+def _checked(options: SaveOptions) -> Options:
+    checked = resolve(options)
+    if checked.allow_in_place:
+        raise ValueError("allow_in_place rewrites a file; there is no such thing for a directory")
+    if "symlinks" in options and checked.symlinks != "refuse":
+        raise ValueError(
+            f"symlinks={checked.symlinks!r} is not for directories: a link is never exchanged with one"
+        )
+    return checked
+
+
+def _choice(name: str, value: object, allowed: str) -> str | None:
+    if value is None or value == allowed:
+        return allowed if value else None
+    raise ValueError(f"{name} must be None or {allowed!r}, not {value!r}")

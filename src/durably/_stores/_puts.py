@@ -1,0 +1,79 @@
+"""Stores that take a whole object in one step: it is kept here until then."""
+
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+from typing import Any
+
+from fsspec.implementations.memory import MemoryFile
+
+from durably._stores._store import Store, promises
+
+_IN_MEMORY = 16 << 20
+
+
+class Put(Store):
+    """Any store whose ``put_file`` is atomic: spooled locally, then sent in one step."""
+
+    name = "put"
+
+    def __init__(self, fs: Any, path: str, *, fresh: bool = False) -> None:
+        super().__init__(fs, path, fresh=fresh)
+        self.spool: Any = None
+
+    def begin(self) -> None:
+        self.spool = tempfile.NamedTemporaryFile(prefix="durably-")
+
+    def write(self, data: memoryview) -> None:
+        self.spool.write(data)
+
+    def commit(self) -> None:
+        self.spool.flush()
+        self.fs.put_file(self.spool.name, self.path, **({"mode": "create"} if self.fresh else {}))
+        self.steps.append("put")
+        self.discard()
+
+    def discard(self) -> None:
+        if self.spool is not None:
+            self.spool.close()
+            self.spool = None
+
+
+class Memory(Store):
+    """fsspec's memory: the new file takes the place of the old one in its dictionary."""
+
+    name = "memory"
+    creates_only = True
+    promises = promises(
+        ("yes", "the name leads to the old file's bytes until it leads to the new one's"),
+        ("no", "the files lie in this process's memory"),
+        ("no", "the files lie in this process's memory"),
+    )
+
+    def __init__(self, fs: Any, path: str, *, fresh: bool = False) -> None:
+        super().__init__(fs, path, fresh=fresh)
+        self.new: Any = None
+
+    def begin(self) -> None:
+        if self.fs.isdir(self.path):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), self.path)
+        self.new = MemoryFile(self.fs, self.path)
+
+    def write(self, data: memoryview) -> None:
+        self.new.write(data)
+
+    def commit(self) -> None:
+        # Past the file system's open(), which replaces first and is filled afterwards.
+        if not self.fresh:
+            self.new.commit()
+        elif self.fs.store.setdefault(self.path, self.new) is not self.new:
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), self.path)
+        self.steps.append("put")
+
+    def discard(self) -> None:
+        self.new = None
+
+    def landed(self, error: Exception) -> bool | None:
+        return self.fs.store.get(self.path) is self.new

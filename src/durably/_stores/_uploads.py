@@ -1,0 +1,235 @@
+"""Stores whose own upload is all or nothing: S3, Google Cloud Storage, Azure."""
+
+from __future__ import annotations
+
+import base64
+import errno
+import hashlib
+import secrets
+from typing import TYPE_CHECKING, Any
+
+from fsspec.asyn import sync
+
+from durably._errors import UnsupportedError
+from durably._stores._store import Store, promises
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_TOKEN = "durably-save"  # noqa: S105 # the name of an object's metadata
+_GATEWAY = (502, 504)
+
+_ACKNOWLEDGED = promises(
+    ("yes", "the store puts the whole object in place when the upload is complete"),
+    ("yes", "the store puts the whole object in place when the upload is complete"),
+    ("yes", "the store has acknowledged the object, and is as durable as its operator says"),
+)
+
+
+class Upload(Store):
+    """An upload by the client's own file, which is closed without being sent when it is given up."""
+
+    promises = _ACKNOWLEDGED
+    creates_only = True
+
+    def __init__(self, fs: Any, path: str, *, fresh: bool = False) -> None:
+        super().__init__(fs, path, fresh=fresh)
+        self.file: Any = None
+        self.size = 0
+        # Which of two equal objects is ours is told by a mark, where that decides who was first.
+        self.token = secrets.token_hex(8) if fresh else ""
+
+    def begin(self) -> None:
+        # Not autocommit=False: it makes one request into three, and fsspec keeps a reference to the file.
+        self.file = self.fs.open(self.path, "xb" if self.fresh else "wb", autocommit=True, **self.marks())
+
+    def marks(self) -> dict[str, Any]:
+        """What is given to the client's open beside the mode."""
+        return {}
+
+    def write(self, data: memoryview) -> None:
+        self.file.write(data)
+        self.size += len(data)
+
+    def commit(self) -> None:
+        self.file.close()
+        self.steps.append("upload")
+
+    def discard(self) -> None:
+        file = self.file
+        if file is not None:
+            file.closed = True  # first: its finalizer would send what it holds
+            self.abort()
+            file.buffer = None
+
+    def abort(self) -> None:
+        """End what was begun at the store."""
+
+    def let_go(self) -> None:
+        if self.file is not None:
+            self.file.closed = True
+
+    def info(self) -> dict[str, Any]:
+        """What the store says of the object now; {} where there is none."""
+        self.fs.invalidate_cache()
+        try:
+            found: dict[str, Any] = self.fs.info(self.path)
+        except FileNotFoundError:
+            return {}
+        return found
+
+    def _md5(self) -> Any:
+        buffer = self.file.buffer
+        return hashlib.md5(b"" if buffer is None else buffer.getvalue(), usedforsecurity=False)
+
+
+class S3(Upload):
+    """S3 and what speaks its protocol, by s3fs: one PUT, or a multipart upload."""
+
+    name = "S3 upload"
+
+    def marks(self) -> dict[str, Any]:
+        # s3fs keeps the caller's mapping: a new one each time.
+        return {"s3_additional_kwargs": {**self.fs.s3_additional_kwargs, **self._metadata()}} if self.fresh else {}
+
+    def _metadata(self) -> dict[str, Any]:
+        given = self.fs.s3_additional_kwargs.get("Metadata", {})
+        return {"Metadata": {**given, _TOKEN: self.token}}
+
+    def commit(self) -> None:
+        if self.fresh and self.size == 0:
+            # s3fs saves an empty object by its touch(), which knows no condition.
+            self.file.closed = True
+            self.fs.pipe_file(self.path, b"", mode="create", **self._metadata())
+            self.steps.append("upload")
+        else:
+            super().commit()
+
+    def abort(self) -> None:
+        upload = self.file.mpu
+        if upload is not None:
+            bucket, key, _ = self.fs.split_path(self.path)
+            self.left = (f"s3://{bucket}/{key}?uploadId={upload['UploadId']}",)
+            self.fs.call_s3("abort_multipart_upload", Bucket=bucket, Key=key, UploadId=upload["UploadId"])
+            self.file.mpu = None
+            self.left = ()
+
+    def landed(self, error: Exception) -> bool | None:
+        expected = self._etag()
+        if self._is_ours(expected):
+            self.file.mpu = None
+            return True
+        if self.file.mpu is None:
+            return False if _was_refused(error) else None
+        try:
+            self.abort()
+        except FileNotFoundError:  # no such upload: it was completed, or another has aborted it
+            self.file.mpu, self.left = None, ()
+            return True if self._is_ours(expected) else None
+        return False
+
+    def _etag(self) -> str:
+        parts = self.file.parts
+        if not parts:
+            return str(self._md5().hexdigest())
+        digests = b"".join(bytes.fromhex(part["ETag"].strip('"')) for part in parts)
+        return f"{hashlib.md5(digests, usedforsecurity=False).hexdigest()}-{len(parts)}"
+
+    def _is_ours(self, etag: str) -> bool:
+        bucket, key, _ = self.fs.split_path(self.path)
+        try:
+            head: dict[str, Any] = self.fs.call_s3("head_object", Bucket=bucket, Key=key)
+        except FileNotFoundError:
+            return False
+        if self.fresh:
+            return bool(head.get("Metadata", {}).get(_TOKEN) == self.token)
+        return bool(head["ETag"].strip('"') == etag)
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _was_refused(error: Exception) -> bool:
+    """Whether the store itself answered that it has not done it: a gateway's answer is none."""
+    for cause in _causes(error):
+        response = getattr(cause, "response", None)
+        if isinstance(response, dict):
+            return response.get("ResponseMetadata", {}).get("HTTPStatusCode") not in (None, *_GATEWAY)
+    return False
+
+
+class GCS(Upload):
+    """Google Cloud Storage, by gcsfs: one request, or a resumable session."""
+
+    name = "GCS upload"
+
+    def begin(self) -> None:
+        super().begin()
+        if type(self.file).__name__ != "GCSFile":
+            self.file.closed = True
+            message = "is in a zonal bucket, where what is written is seen at once; nothing was written"
+            raise UnsupportedError(errno.ENOTSUP, message, self.path)
+
+    def marks(self) -> dict[str, Any]:
+        return {"metadata": {_TOKEN: self.token}} if self.fresh else {}
+
+    def abort(self) -> None:
+        session = self.file.location
+        if session is not None:
+            self.left = (str(session),)
+            self.file.discard()
+            self.left = ()
+
+    def landed(self, error: Exception) -> bool | None:
+        found = self.info()
+        if self.fresh and found.get("metadata", {}).get(_TOKEN) == self.token:
+            return True
+        if self.file.location is not None:
+            self.abort()  # a session that is over refuses this, and so the answer stays unknown
+            return False
+        digest = base64.b64encode(self._md5().digest()).decode()
+        if not self.fresh and found.get("md5Hash") == digest:
+            return True
+        return False if getattr(error, "code", None) not in (None, *_GATEWAY) else None
+
+
+class Azure(Upload):
+    """Azure's block blobs, by adlfs: staged blocks, and one list that makes them the blob.
+
+    Blocks that were staged and not committed cannot be removed; Azure drops them after a week.
+    """
+
+    name = "Azure block list"
+
+    def landed(self, error: Exception) -> bool | None:
+        # The blocks have random names of our own.
+        ours = self.file._block_list or []  # noqa: SLF001 # adlfs tells them nowhere else
+        there = sync(self.fs.loop, self._committed)
+        if ours:
+            if there == list(ours):
+                return True
+        elif there == []:
+            return None
+        return False if isinstance(error, FileExistsError) or _status(error) else None
+
+    async def _committed(self) -> list[str] | None:
+        from azure.core.exceptions import ResourceNotFoundError
+
+        container, blob, _ = self.fs.split_path(self.path)
+        async with self.fs.service_client.get_blob_client(container, blob) as client:
+            try:
+                committed, _ = await client.get_block_list("committed")
+            except ResourceNotFoundError:
+                return None
+        return [block.id for block in committed]
+
+
+def _status(error: Exception) -> bool:
+    for cause in _causes(error):
+        status = getattr(cause, "status_code", None)
+        if status is not None:
+            return status not in _GATEWAY
+    return False

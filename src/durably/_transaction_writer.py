@@ -1,0 +1,166 @@
+"""The life of one file of a transaction that is written piece by piece."""
+
+from __future__ import annotations
+
+import errno
+import os
+import warnings
+
+from durably import _forks
+from durably._options import resolve
+from durably._stream import opened
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import IO, Any, Generic, NoReturn, TypeVar
+
+    from durably._modes import Mode
+    from durably._options import SaveOptions
+    from durably._stream import Channel
+    from durably._txn._root import Parts
+    from durably._txn._staging import Expected, Staging
+
+    F_co = TypeVar("F_co", bound=IO[Any], covariant=True)
+
+    class _Life(Generic[F_co]):
+        """The writer of one kind of file."""
+else:
+    # typing is not imported at run time.
+    class _Life:
+        __slots__ = ()
+
+        def __class_getitem__(cls, item: object) -> type:
+            return cls
+
+
+class TransactionWriter(_Life["F_co"]):
+    """One file of a `durably.Transaction`, from `durably.Transaction.open`.
+
+    ``with`` yields `file`, as `AtomicWriter` does. Leaving the block makes the file part of the
+    transaction; an exception in it throws this file away, goes on, and leaves the rest as it was.
+    Without a block, call `add` or `discard`. It belongs to one thread at a time.
+    """
+
+    __slots__ = ("_channel", "_expected", "_file", "_generation", "_is_open", "_lock", "_save", "_staging")
+
+    _channel: Channel
+    _file: Any
+
+    def __init__(
+        self,
+        staging: Staging,
+        lock: Any,
+        target: tuple[Parts, str],
+        how: Mode,
+        options: SaveOptions,
+        expected: Expected,
+    ) -> None:
+        self._is_open = False
+        self._staging = staging
+        self._lock = lock
+        self._expected = expected
+        self._generation = _forks.generation
+        with lock:
+            self._save = staging.begin(*target, resolve(options), expected)
+            try:
+                self._stage(how)
+            except BaseException:
+                staging.abandon(self._save)
+                raise
+        self._is_open = True
+        _forks.watch(self._channel, staging.root.routine, self._save)
+
+    def _stage(self, how: Mode) -> None:
+        save, routine = self._save, self._staging.root.routine
+        if how.action == "r" and save.old is None:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), save.path)
+        routine.create(save)
+        if how.keeps and save.old is not None:
+            routine.copy_old(save)
+        if how.action == "a":
+            routine.append_only(save)
+        elif how.action == "r":
+            routine.calls.lseek(save.fd, 0, os.SEEK_SET)
+        self._channel, self._file = opened(routine, save, how)
+
+    @property
+    def path(self) -> str:
+        """The target as the caller named it."""
+        return self._save.path
+
+    @property
+    def file(self) -> F_co:
+        """The file to write to. Its ``name`` is the target."""
+        file: F_co = self._file
+        return file
+
+    def __enter__(self) -> F_co:
+        if not self._is_open:
+            raise ValueError("a TransactionWriter is entered before it is decided")
+        return self.file
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if error is not None:
+            self.discard()
+        elif self._is_open:
+            self.add()
+
+    def add(self) -> None:
+        """Make the file part of the transaction.
+
+        Raises ValueError where it was decided already, RuntimeError in a forked child, and OSError
+        where what was written could not be staged: then it is no part of the transaction.
+        """
+        if not self._is_open:
+            raise ValueError(f"the file for {self.path!r} was added or thrown away already")
+        if self._generation != _forks.generation:
+            raise RuntimeError(f"a forked child cannot add to its parent's transaction: {self.path!r}")
+        staging, save = self._staging, self._save
+        with self._lock:
+            try:
+                self._file.close()
+                self._channel.check()
+                save.steps.append("write")
+                size = staging.root.routine.calls.fstat(save.fd).st_size
+                self._decide()
+                staging.finish(save, size, self._expected)
+            except BaseException:
+                self._decide()
+                staging.abandon(save)
+                raise
+
+    def discard(self) -> None:
+        """Throw the file away. Nothing where it was decided already."""
+        if not self._is_open:
+            return
+        self._decide()
+        if self._generation == _forks.generation:
+            with self._lock:
+                self._staging.abandon(self._save)
+
+    def _decide(self) -> None:
+        if self._is_open:
+            self._is_open = False
+            # Not by closing the file: see AtomicWriter.
+            self._channel.detach()
+            _forks.forget(self._save)
+
+    def __del__(self) -> None:
+        if getattr(self, "_is_open", False) and self._generation == _forks.generation:
+            self.discard()
+            warnings.warn(
+                f"unfinished file of a transaction, {self.path!r}, was thrown away: use it in a with block, "
+                "or call add() or discard()",
+                ResourceWarning,
+                stacklevel=2,
+                source=self,
+            )
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a TransactionWriter cannot be copied or pickled: it decides about one file")

@@ -1,0 +1,305 @@
+"""The journal: what a transaction is about to do, so that whoever comes after a crash can finish or undo it.
+
+    durably-journal <version> <checksum> <bytes>
+    {"direction": ..., "root": ..., "operations": [...]}
+
+The first line alone must stay readable for every version to come. The checksum is the CRC-32 of what
+follows it. All names are relative to the root. Files are told by number, size and time of their last
+change: never by a device number, which another mount changes, nor by the number alone, which ext4
+gives to the next new file at once.
+"""
+
+from __future__ import annotations
+
+import errno
+import zlib
+
+from durably import _names
+from durably._errors import RecoveryNeededError
+from durably._save import CLOSED
+from durably._syscalls import write_all
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import os
+    from typing import Any
+
+    from durably._txn._root import Parts, Root
+
+_MAGIC = b"durably-journal"
+_VERSION = 1
+_HEAD = 4
+_CHUNK = 1 << 20
+FORWARD, BACK = "forward", "back"
+
+
+class Identity:
+    """By what a file is known again after a crash."""
+
+    __slots__ = ("changed", "number", "size")
+
+    def __init__(self, number: int, size: int, changed: int) -> None:
+        self.number = number
+        self.size = size
+        self.changed = changed
+        """Nanoseconds."""
+
+    def is_of(self, found: os.stat_result) -> bool:
+        """Whether that is the file, unchanged."""
+        return (found.st_ino, found.st_size, found.st_mtime_ns) == (self.number, self.size, self.changed)
+
+    def was_of(self, found: os.stat_result) -> bool:
+        """Whether that is the file, unchanged as far as a crash lets one tell.
+
+        A file that nobody had flushed may come back as it was before, and some file systems keep whole
+        seconds only: its last change is then earlier, never later.
+        """
+        return self.is_of(found) or (found.st_ino == self.number and found.st_mtime_ns < self.changed)
+
+
+def identity(found: os.stat_result) -> Identity:
+    """The identity of a file."""
+    return Identity(found.st_ino, found.st_size, found.st_mtime_ns)
+
+
+class Operation:
+    """What happens to one name: a file or a tree is put there, or what is there is removed."""
+
+    __slots__ = ("inside", "kept", "name", "new", "old", "staged", "where")
+
+    def __init__(
+        self,
+        where: Parts,
+        name: str,
+        *,
+        staged: str | None = None,
+        new: Identity | None = None,
+        kept: str | None = None,
+        old: Identity | None = None,
+        inside: dict[str, Identity | None] | None = None,
+    ) -> None:
+        self.where = where
+        """The directory, from the root."""
+        self.name = name
+        self.staged = staged
+        """The name of what is put there, in the same directory; None: nothing, the old is removed."""
+        self.new = new
+        self.kept = kept
+        """The name under which the old is kept; the same as ``staged`` where the two change places."""
+        self.old = old
+        """What is there before; None: nothing."""
+        self.inside = inside
+        """Of a tree: everything in it by its path, with None for directories. None: no tree."""
+
+    @property
+    def path(self) -> Parts:
+        """The name, from the root."""
+        return (*self.where, self.name)
+
+
+# To text and back.
+
+
+def encode(direction: str, root: int, operations: list[Operation]) -> bytes:
+    """The journal's content."""
+    import json  # costs as much as the rest of the package, and only a transaction needs it
+
+    listed = [
+        [
+            list(each.where),
+            each.name,
+            each.staged,
+            _listed(each.new),
+            each.kept,
+            _listed(each.old),
+            _inside(each),
+        ]
+        for each in operations
+    ]
+    body = json.dumps(
+        {"direction": direction, "root": root, "operations": listed}, separators=(",", ":")
+    ).encode("ascii")
+    head = b"%s %d %08x %d\n" % (_MAGIC, _VERSION, zlib.crc32(body), len(body))
+    return head + body
+
+
+def _listed(known: Identity | None) -> list[int] | None:
+    return None if known is None else [known.number, known.size, known.changed]
+
+
+def _inside(operation: Operation) -> dict[str, list[int] | None] | None:
+    if operation.inside is None:
+        return None
+    return {path: _listed(known) for path, known in operation.inside.items()}
+
+
+class _Damaged(ValueError):
+    pass
+
+
+class _Newer(ValueError):
+    pass
+
+
+def decode(data: bytes) -> tuple[str, int, list[Operation]]:
+    """The direction, the number of the root, and the operations. Raises ValueError."""
+    import json
+
+    head, _, body = data.partition(b"\n")
+    words = head.split(b" ")
+    if words[0] != _MAGIC or len(words) < _HEAD or not words[1].isdigit():
+        raise _Damaged("it does not begin as one")
+    if int(words[1]) != _VERSION:
+        raise _Newer(f"it has version {int(words[1])}, and this durably knows {_VERSION}")
+    if words[2:] != [b"%08x" % zlib.crc32(body), b"%d" % len(body)]:
+        raise _Damaged("its checksum does not fit")
+    fields = json.loads(body)
+    try:
+        operations = [_operation(*each) for each in fields["operations"]]
+        if fields["direction"] not in (FORWARD, BACK):
+            raise _Damaged("it has no direction")
+        return fields["direction"], int(fields["root"]), operations
+    except (KeyError, TypeError) as error:
+        raise _Damaged(f"a field is missing: {error}") from error
+
+
+def _operation(
+    where: list[str], name: str, staged: str | None, new: Any, kept: str | None, old: Any, inside: Any
+) -> Operation:
+    for component in (*where, name):
+        _check(component)
+    for temporary in (staged, kept):
+        made = None if temporary is None else _names.parse(temporary)
+        if temporary is not None and (made is None or made[0] != "t"):
+            raise _Damaged(f"{temporary!r} is not a name of a transaction's temporary")
+    if inside is not None:
+        for path in inside:
+            for component in path.split("/"):
+                _check(component)
+        inside = {path: _known(known) for path, known in inside.items()}
+    return Operation(
+        tuple(where), name, staged=staged, new=_known(new), kept=kept, old=_known(old), inside=inside
+    )
+
+
+def _check(component: object) -> None:
+    bad = (
+        not isinstance(component, str)
+        or component in ("", ".", "..")
+        or not {"/", "\0"}.isdisjoint(component)
+    )
+    if bad:
+        raise _Damaged(f"{component!r} is not a name")
+
+
+def _known(listed: Any) -> Identity | None:
+    return None if listed is None else Identity(*map(int, listed))
+
+
+# On the disk.
+
+
+def read(root: Root) -> tuple[str, list[Operation]] | None:
+    """The direction and the operations of the journal in a root; None if there is none.
+
+    Raises RecoveryNeededError where it cannot be acted on.
+    """
+    try:
+        root.routine.lookup(root.directory, _names.JOURNAL)
+    except FileNotFoundError:
+        return None
+    root.check_trusted(_names.JOURNAL)
+    data = _content(root)
+    try:
+        direction, number, operations = decode(data)
+    except _Newer as error:
+        raise _refused(root, errno.ENOTSUP, error) from error
+    except ValueError as error:
+        raise _refused(root, errno.EBADMSG, error) from error
+    if number != root.routine.lookup(root.directory, ".").st_ino:
+        raise _refused(
+            root, errno.EBADMSG, ValueError("it was made in another directory, and moved or copied")
+        )
+    return direction, operations
+
+
+def _content(root: Root) -> bytes:
+    calls = root.routine.calls
+    fd = root.entries.open(root.directory, _names.JOURNAL)
+    try:
+        chunks: list[bytes] = []
+        while chunk := calls.read(fd, _CHUNK):
+            chunks.append(chunk)
+        return b"".join(chunks)
+    finally:
+        calls.close(fd)
+
+
+def _refused(root: Root, number: int, reason: ValueError) -> RecoveryNeededError:
+    message = (
+        f"the journal of an unfinished transaction cannot be acted on: {reason}; nothing was changed. "
+        f"It is {root.full((_names.JOURNAL,))}: recover with the durably that wrote it, or look at the files, "
+        "then remove it and sweep"
+    )
+    return RecoveryNeededError(number, message, root.path)
+
+
+def write(root: Root, direction: str, operations: list[Operation]) -> None:
+    """Put a journal in the root, in place of one that stands there, and bring it to the device.
+
+    After any exception, `stands` tells whether it is there.
+    """
+    number = root.routine.lookup(root.directory, ".").st_ino
+    data = memoryview(encode(direction, number, operations))
+    temporary = _names.fresh("t")
+    try:
+        _make(root, temporary, data)
+        root.entries.move(
+            root.directory, temporary, root.directory, _names.JOURNAL, replace=direction is BACK
+        )
+    except BaseException:
+        discard(root, root.directory, temporary)
+        raise
+    root.flush()
+
+
+def _make(root: Root, temporary: str, data: memoryview) -> None:
+    calls, notes = root.routine.calls, root.notes
+    notes.fd = root.entries.create(root.directory, temporary)
+    try:
+        write_all(calls, notes.fd, data)
+        if root.flushes:
+            done = len(notes.steps)
+            root.routine.flush(notes)
+            del notes.steps[done:]
+    finally:
+        fd, notes.fd = notes.fd, CLOSED
+        calls.close(fd)
+
+
+def stands(root: Root) -> bool:
+    """Whether there is a journal. What cannot be told counts as yes."""
+    try:
+        root.routine.lookup(root.directory, _names.JOURNAL)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def retire(root: Root) -> None:
+    """Remove the journal: what it said is done, and on the device."""
+    root.entries.unlink(root.directory, _names.JOURNAL)
+
+
+def discard(root: Root, directory: Any, name: str | None) -> OSError | None:
+    """Remove a temporary, if it is there. Returns the error in place of raising it."""
+    if name is not None:
+        try:
+            root.routine.remove_entry(directory, name)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            return error
+    return None

@@ -1,0 +1,53 @@
+"""What a file in a transaction may be named by."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from durably import _names
+from durably._paths import local
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from durably._paths import StrPath
+
+    Parts = tuple[str, ...]
+
+_SEPARATORS = os.sep + (os.altsep or "")
+
+
+def parts_below(root: str, path: StrPath) -> Parts:
+    """The components of a path below a root, which is absolute. A relative path is seen from the root.
+
+    Raises ValueError for a path outside the root, with "..", or of the journal, and IsADirectoryError
+    for the root itself or a path that ends in a separator.
+    """
+    text = local(path)
+    if not text:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), text)
+    below = _relative(root, text) if os.path.isabs(text) else text
+    if os.path.splitdrive(below)[0]:
+        raise ValueError(f"{text!r} has a drive, and does not lie under the root {root!r}")
+    found = split(below)
+    if ".." in found:
+        raise ValueError(f"{text!r} has a '..', and no path of a transaction may leave its root")
+    if not found or text[-1] in _SEPARATORS or text.endswith(("/.", os.sep + ".")):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), text)
+    if found[-1] in (_names.JOURNAL, _names.LOCK):
+        raise ValueError(f"{text!r} has a name that durably keeps for itself")
+    return found
+
+
+def split(path: str) -> Parts:
+    """The components of a path, without the empty and the dots."""
+    for separator in _SEPARATORS:
+        path = path.replace(separator, "/")
+    return tuple(part for part in path.split("/") if part not in ("", "."))
+
+
+def _relative(root: str, path: str) -> str:
+    above, given = split(root), split(path)
+    if os.path.normcase("/".join(given[: len(above)])) != os.path.normcase("/".join(above)):
+        raise ValueError(f"{path!r} does not lie under the root {root!r}")
+    return "/".join(given[len(above) :])

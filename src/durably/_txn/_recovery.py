@@ -1,0 +1,136 @@
+"""Finishing or undoing a transaction, by its journal and what lies on the disk. Idempotent."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from durably import _names
+from durably._errors import RecoveryConflictError, RecoveryNeededError
+from durably._txn import _journal
+from durably._txn._journal import FORWARD
+from durably._txn._states import (
+    CONFLICT,
+    DONE,
+    LOST,
+    TODO,
+    found,
+    state_back,
+    state_forward,
+    step_back,
+    step_forward,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, Literal
+
+    from durably._txn._journal import Operation
+    from durably._txn._root import Root
+    from durably._txn._states import State
+
+    Outcome = Literal["nothing", "finished", "undone"]
+
+
+def recover(root: Root) -> tuple[Outcome, list[Operation]]:
+    """Do what the journal in a locked root says, and remove it.
+
+    Raises RecoveryConflictError where a file is neither old nor new, before anything is changed, and
+    RecoveryNeededError where the journal cannot be acted on, or where the recovery is to be repeated.
+    """
+    try:
+        standing = _journal.read(root)
+        if standing is None:
+            return "nothing", []
+        direction, operations = standing
+        if direction == FORWARD and finish(root, operations):
+            return "finished", operations
+        if direction != FORWARD:
+            undo(root, operations)
+    except (RecoveryConflictError, RecoveryNeededError):
+        raise
+    except OSError as error:
+        message = f"the recovery was broken off ({error.strerror}); remove the cause and recover again"
+        raise RecoveryNeededError(error.errno or errno.EIO, message, root.path) from error
+    return "undone", operations
+
+
+def finish(root: Root, operations: list[Operation]) -> bool:
+    """Do what is left to be done. False: nothing had been done, and cannot be; it is given up."""
+    states = _states(root, operations, state_forward)
+    conflicts = _those(states, CONFLICT)
+    lost = _those(states, LOST)
+    given_up = bool(lost) and not conflicts and not _those(states, DONE)
+    # The journal came to the disk before what it names did: the transaction was never committed.
+    if not given_up:
+        if conflicts or lost:
+            raise _conflict(root, conflicts or lost)
+        _act(root, _those(states, TODO), step_forward)
+    conclude(root, operations)
+    drop(root, operations)
+    return not given_up
+
+
+def undo(root: Root, operations: list[Operation]) -> None:
+    """Undo what has been done."""
+    states = _states(root, operations, state_back)
+    conflicts = _those(states, CONFLICT) or _those(states, LOST)
+    if conflicts:
+        raise _conflict(root, conflicts)
+    _act(root, list(reversed(_those(states, TODO))), step_back)
+    conclude(root, operations)
+    drop(root, operations)
+
+
+def _states(
+    root: Root, operations: list[Operation], state: Callable[[Root, Any, Operation], State]
+) -> list[tuple[Operation, State]]:
+    return [(each, state(root, directory, each)) for directory, each in root.visit(operations)]
+
+
+def _those(states: list[tuple[Operation, State]], wanted: State) -> list[Operation]:
+    return [operation for operation, state in states if state == wanted]
+
+
+def _act(root: Root, operations: list[Operation], step: Callable[[Root, Any, Operation], None]) -> None:
+    for directory, each in root.visit(operations):
+        step(root, directory, each)
+
+
+def conclude(root: Root, operations: list[Operation]) -> None:
+    """Bring all names to the device; only then remove the journal, and that too."""
+    root.flush_directories(dict.fromkeys(each.where for each in operations))
+    _journal.retire(root)
+    root.flush()
+
+
+def drop(root: Root, operations: list[Operation]) -> tuple[str, ...]:
+    """Remove what was staged or kept and is not needed any more. Returns the paths of what stays."""
+    left: list[str] = []
+    try:
+        for directory, each in root.visit(operations):
+            for name in dict.fromkeys((each.staged, each.kept)):
+                if name is not None and _journal.discard(root, directory, name) is not None:
+                    left.append(root.full((*each.where, name)))
+    except OSError as error:
+        left.append(str(error.filename))  # the directory could not be opened: a sweep will find them
+    return tuple(left)
+
+
+def _conflict(root: Root, operations: list[Operation]) -> RecoveryConflictError:
+    first = operations[0]
+    names = [os.path.join(*each.path) for each in operations]
+    choices = [
+        root.full((*first.where, name))
+        for directory, each in root.visit([first])
+        for name in dict.fromkeys((each.kept, each.staged))
+        if found(root, directory, name) is not None and name is not None
+    ]
+    message = (
+        f"somebody has changed {', '.join(names)} since a transaction was interrupted; nothing was "
+        f"recovered. Keep a copy of what is there if it matters, and move the old or the new file over it "
+        f"(of {first.name}: {' or '.join(choices) or 'there is neither'}); then recover again. Or remove "
+        f"{root.full((_names.JOURNAL,))} to leave everything as it is, and sweep"
+    )
+    return RecoveryConflictError(errno.ESTALE, message, root.path, tuple(names))

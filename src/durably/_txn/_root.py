@@ -1,0 +1,173 @@
+"""The root of a transaction: held open, walked without following links, locked while it is changed."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from durably import _commit, _forks
+from durably._errors import RecoveryNeededError, UnsupportedError
+from durably._options import NONE
+from durably._save import Save
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from typing import Any, Protocol, TypeVar
+
+    from durably._commit._routine import Routine
+    from durably._options import Options
+
+    class Lying(Protocol):
+        """What lies in a directory below the root."""
+
+        @property
+        def where(self) -> Parts: ...
+
+    Parts = tuple[str, ...]
+    T = TypeVar("T", bound=Lying)
+
+
+class Root:
+    """An open directory, and everything that is opened below it."""
+
+    def __init__(self, routine: Routine, path: str, options: Options) -> None:
+        self.routine = routine
+        self.entries = _commit.entries(routine)
+        self.path = path
+        self.notes = Save(path, options)
+        """The steps, and what was left out. It stands in for the directory that is flushed."""
+        self.directory: Any = None
+        self.lock: Any = None
+        self.unfinished = False
+        """Whether a commit has left its journal."""
+        self._visited: Any = None
+        _forks.watch_many(self, self._forsake)
+        try:
+            self.directory = routine.open_directory(path)
+            if not self.entries.numbers(self.directory):
+                kind = routine.file_system(self.directory).kind
+                message = (
+                    f"files have no lasting numbers on {kind}, so that no transaction could be recovered"
+                )
+                raise UnsupportedError(errno.ENOTSUP, message, path)
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def flushes(self) -> bool:
+        """Whether what is done is to survive a power cut."""
+        return self.notes.options.durability is not NONE
+
+    def check_trusted(self, journal: str | None = None) -> None:
+        """Raise where somebody else could have laid what would be acted on."""
+        reason = self.entries.distrust(self.directory, journal)
+        if not reason:
+            return
+        if journal is None:
+            message = f"no transaction can be recovered there: {reason}; nothing was changed"
+            raise UnsupportedError(errno.EPERM, message, self.path)
+        message = f"an unfinished transaction was left alone: {reason}; nothing was changed"
+        raise RecoveryNeededError(errno.EPERM, message, self.path)
+
+    # Locks.
+
+    def exclude(self) -> None:
+        """Wait until no other transaction changes the root, and keep it so."""
+        try:
+            self.lock = self.entries.open_lock(self.directory)
+            self.entries.take(self.lock)
+        except OSError as error:
+            error.filename, error.filename2 = self.path, None
+            raise
+
+    def admit(self) -> None:
+        """Let others in again."""
+        lock, self.lock = self.lock, None
+        if lock is not None:
+            self.entries.unlock(lock)
+
+    # Directories.
+
+    def walk(self, where: Parts) -> Any:
+        """Open a directory below the root; the caller closes it."""
+        directory = self.entries.enter(self.directory, ".") if not where else self.directory
+        for number, name in enumerate(where):
+            above = directory
+            try:
+                directory = self.entries.enter(above, name)
+            except OSError as error:
+                error.filename, error.filename2 = self.full(where[: number + 1]), None
+                raise
+            finally:
+                if above is not self.directory:
+                    self.routine.close_directory(above)
+        return directory
+
+    def visit(self, those: Iterable[T]) -> Iterator[tuple[Any, T]]:
+        """Each of those with its open directory; those of one directory should stand together."""
+        last: Parts | None = None
+        try:
+            for each in those:
+                if each.where != last:
+                    self._leave()
+                    self._visited = self.walk(each.where)
+                    last = each.where
+                yield self._visited, each
+        finally:
+            self._leave()
+
+    def _leave(self) -> None:
+        visited, self._visited = self._visited, None
+        if visited is not None:
+            self.routine.close_directory(visited)
+
+    def full(self, parts: Parts) -> str:
+        """A path for messages."""
+        return os.path.join(self.path, *parts)
+
+    # Flushes.
+
+    def flush_directories(self, all_of_them: Iterable[Parts]) -> None:
+        """Bring the names in these directories to the device."""
+        if self.flushes:
+            for where in all_of_them:
+                directory = self.walk(where)
+                try:
+                    self._flush(directory)
+                finally:
+                    self.routine.close_directory(directory)
+
+    def flush(self) -> None:
+        """Bring the names in the root itself to the device."""
+        if self.flushes:
+            self._flush(self.directory)
+
+    def _flush(self, directory: Any) -> None:
+        notes = self.notes
+        done = len(notes.steps)
+        notes.directory = directory
+        try:
+            self.routine.settle(notes)
+        finally:
+            notes.directory = None
+        del notes.steps[done:]
+
+    # The end.
+
+    def close(self) -> None:
+        """Close everything, the lock last."""
+        _forks.forget_many(self)
+        directory, self.directory = self.directory, None
+        try:
+            self._leave()
+            if directory is not None:
+                self.routine.close_directory(directory)
+        finally:
+            self.admit()
+
+    def _forsake(self) -> None:
+        handles = [self.directory, self.lock, self._visited]
+        self.directory = self.lock = self._visited = None
+        self.entries.forsake([handle for handle in handles if handle is not None])

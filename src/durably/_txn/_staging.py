@@ -1,0 +1,403 @@
+"""What a transaction has staged, and how it looks from inside: its own writes over what is on the disk."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+
+from durably import _names
+from durably._save import CLOSED, Save
+from durably._txn import _journal
+from durably._txn._course import changed
+from durably._txn._flusher import Flusher
+from durably._txn._journal import Operation, identity
+from durably._txn._states import found
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import EllipsisType
+    from typing import Any
+
+    from durably._names import Kind
+    from durably._options import Options
+    from durably._txn._journal import Identity
+    from durably._txn._root import Parts, Root
+
+    Expected = bytes | None | EllipsisType
+
+_CHUNK = 1 << 20
+
+
+class StagedSave(Save):
+    """The save of a file of a transaction: closed when it is written, and published with the others."""
+
+    closes = True
+    parts: Parts = ()
+    """The target, from the root."""
+    tree: Tree | None = None
+
+    @property
+    def kind(self) -> Kind:
+        """The kind of name that the temporary gets."""
+        return "t"
+
+
+class Tree:
+    """Directories that do not exist yet, staged as one that is renamed to its place."""
+
+    __slots__ = ("made", "staged", "target", "where")
+
+    def __init__(self, target: Parts, where: Parts, staged: str) -> None:
+        self.target = target
+        self.where = where
+        """The directory on the disk that it lies in, where its place is."""
+        self.staged = staged
+        self.made: list[Parts] = []
+        """The directories in it."""
+
+
+class File:
+    """One target, as the transaction would leave it."""
+
+    __slots__ = ("expected", "staged", "tree")
+
+    def __init__(self) -> None:
+        self.staged: str | None = None
+        """The name of the new file in the target's directory (in a tree: its own name); None: removed."""
+        self.tree: Tree | None = None
+        """The tree that it lies in; then it is no operation of its own."""
+        self.expected: Expected = ...
+        """What the old file must hold."""
+
+
+class Staging:
+    """The staged files and trees of one transaction."""
+
+    def __init__(self, root: Root) -> None:
+        self.root = root
+        self.flusher = Flusher(root)
+        self.files: dict[Parts, File] = {}
+        self.trees: dict[Parts, Tree] = {}
+        self.met: dict[Parts, Identity | None] = {}
+        """What the transaction has found on the disk when it first met a name."""
+        self.writing: set[Parts] = set()
+
+    # Finding.
+
+    def place(self, parts: Parts) -> tuple[Parts, Tree | None]:
+        """The directory on the disk, from the root, that a target lies in, and the tree that is part of."""
+        where: Parts = ()
+        tree = None
+        for number, name in enumerate(parts[:-1], 1):
+            here = self.trees.get(parts[:number])
+            tree, where = (here, (*here.where, here.staged)) if here else (tree, (*where, name))
+        return where, tree
+
+    def open_place(self, parts: Parts, *, make: bool = False) -> tuple[Any, Tree | None]:
+        """Open the directory of a target. ``make``: stage one where there is none."""
+        for number in range(1, len(parts)):
+            file = self.files.get(parts[:number])
+            if file is not None and file.staged is not None:
+                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), self.root.full(parts))
+        where, tree = self.place(parts)
+        try:
+            return self.root.walk(where), tree
+        except FileNotFoundError:
+            if not make:
+                raise
+        self._make_above(parts)
+        where, tree = self.place(parts)
+        return self.root.walk(where), tree
+
+    def _make_above(self, parts: Parts) -> None:
+        """Make the missing directories above a target: the first as a tree, the others in it."""
+        for number in range(1, len(parts)):
+            where, tree = self.place((*parts[:number], ""))
+            above, name = where[:-1], where[-1]
+            directory = self.root.walk(above)
+            try:
+                if found(self.root, directory, name) is None:
+                    self.root.entries.check_name(parts[number - 1], self.root.full(parts))
+                    if tree is None:
+                        name = _names.fresh("t")
+                        self.trees[parts[:number]] = Tree(parts[:number], above, name)
+                    elif tree.target != parts[:number]:
+                        tree.made.append(parts[len(tree.target) : number])
+                    self.root.entries.make(directory, name)
+            finally:
+                self.root.routine.close_directory(directory)
+
+    def meet(self, directory: Any, parts: Parts) -> os.stat_result | None:
+        """What lies at a target on the disk; remembered from the first time on."""
+        there = found(self.root, directory, parts[-1])
+        if parts not in self.met:
+            self.met[parts] = None if there is None else identity(there)
+        return there
+
+    def current(self, directory: Any, tree: Tree | None, parts: Parts) -> str | None:
+        """The name, in the target's directory, of the file as the transaction sees it; None: no file."""
+        file = self.files.get(parts)
+        if file is not None:
+            return file.staged
+        there = self.meet(directory, parts) if tree is None else found(self.root, directory, parts[-1])
+        return None if there is None else parts[-1]
+
+    # Reading.
+
+    def read(self, parts: Parts) -> bytes:
+        """The content as the transaction sees it."""
+        directory, tree = self.open_place(parts)
+        try:
+            name = self.current(directory, tree, parts)
+            if name is None:
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), self.root.full(parts))
+            return self.content(directory, name)
+        finally:
+            self.root.routine.close_directory(directory)
+
+    def content(self, directory: Any, name: str) -> bytes:
+        """The content of a file, links not followed."""
+        calls = self.root.routine.calls
+        fd = self.root.entries.open(directory, name)
+        try:
+            if not stat.S_ISREG(calls.fstat(fd).st_mode):
+                raise OSError(errno.EINVAL, "is not a regular file", name)
+            chunks: list[bytes] = []
+            while chunk := calls.read(fd, _CHUNK):
+                chunks.append(chunk)
+            return b"".join(chunks)
+        finally:
+            calls.close(fd)
+
+    def exists(self, parts: Parts) -> bool:
+        """Whether there is a file or a directory, as the transaction sees it."""
+        if parts in self.trees:
+            return True
+        try:
+            directory, tree = self.open_place(parts)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        try:
+            return self.current(directory, tree, parts) is not None
+        finally:
+            self.root.routine.close_directory(directory)
+
+    # Writing.
+
+    def begin(
+        self, parts: Parts, path: str, options: Options, expected: Expected, *, private: bool = False
+    ) -> StagedSave:
+        """A save of a target, located. Give it to `finish`, or to `abandon`.
+
+        Its ``name`` is that of the file as the transaction sees it, to be copied or looked at; with
+        ``private=True``, that of the target.
+        """
+        save = StagedSave(path, options)
+        save.parts = parts
+        if parts in self.writing:
+            raise OSError(errno.EBUSY, "is being written in this transaction already", path)
+        if parts in self.trees:
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+        self.root.entries.check_name(parts[-1], path)
+        directory, save.tree = self.open_place(parts, make=options.make_parents)
+        self.writing.add(parts)
+        save.directory = save.staging = directory
+        save.where = os.path.dirname(self.root.full(parts))
+        try:
+            self._examine(save, expected, private=private)
+        except BaseException:
+            self.abandon(save)
+            raise
+        return save
+
+    def _examine(self, save: StagedSave, expected: Expected, *, private: bool) -> None:
+        parts = save.parts
+        there = self.meet(save.directory, parts) if save.tree is None else None
+        current = self.current(save.directory, save.tree, parts)
+        if there is not None and stat.S_ISLNK(there.st_mode) and save.options.symlinks != "replace":
+            message = "is a symbolic link, and a transaction follows none; symlinks='replace' replaces it"
+            raise OSError(errno.ELOOP, message, save.path)
+        self._check_expected(save, current, expected)
+        # What was written in this transaction is the old file; after a removal there is none.
+        file = self.files.get(parts)
+        save.name = parts[-1] if file is None or private else (file.staged or _names.fresh("t"))
+        self.root.routine.examine(save)
+
+    def _check_expected(self, save: StagedSave, current: str | None, expected: Expected) -> None:
+        if expected is ...:
+            return
+        is_so = current is None if expected is None else current is not None
+        if is_so and current is not None:
+            is_so = self.content(save.directory, current) == expected
+        if not is_so:
+            raise OSError(errno.ESTALE, "does not hold what was expected; no file was changed", save.path)
+
+    def finish(self, save: StagedSave, size: int, expected: Expected) -> None:
+        """Take a file that is written; what was staged for the target before is dropped."""
+        routine, root, parts = self.root.routine, self.root, save.parts
+        save.name = parts[-1]
+        if save.options.permissions is not None:
+            routine.seal(save)
+        if save.temporary is None:
+            routine.link(save)
+        self.flusher.add(save, size)
+        self._take(save, save.staging, expected)
+        self.writing.discard(parts)
+        if save.private is not None:
+            self.abandon(save)  # the directory, which is empty by now
+        routine.release(save)
+        root.notes.lost = (*root.notes.lost, *(each for each in save.lost if each not in root.notes.lost))
+
+    def _take(self, save: StagedSave, directory: Any, expected: Expected) -> None:
+        """Enter the temporary of a save as the new file of its target."""
+        entries, file = self.root.entries, self.files.get(save.parts)
+        assert save.temporary is not None
+        new = file or File()
+        if new.expected is ... and expected is not ... and file is None:
+            new.expected = expected
+        before, new.tree = new.staged, save.tree
+        if save.tree is not None:
+            entries.move(directory, save.temporary, save.directory, save.parts[-1], replace=True)
+            save.temporary, before = None, None
+            new.staged = save.parts[-1]
+        else:
+            if save.private is not None:
+                name = _names.fresh("t")
+                entries.move(directory, save.temporary, save.directory, name, replace=False)
+                save.temporary = name
+            new.staged, save.temporary = save.temporary, None
+        self.files[save.parts] = new
+        if before is not None:
+            _journal.discard(self.root, save.directory, before)
+
+    def abandon(self, save: StagedSave) -> None:
+        """Give up a file that was not taken."""
+        routine = self.root.routine
+        self.writing.discard(save.parts)
+        try:
+            routine.remove(save)
+        except OSError as error:
+            self.root.notes.skipped["remove"] = (
+                f"{save.temporary or save.private} is left over: {error.strerror}"
+            )
+        finally:
+            routine.release(save)
+
+    # Removing and renaming.
+
+    def remove(self, parts: Parts, path: str, expected: Expected = ...) -> None:
+        """Have a file removed."""
+        directory, tree = self.open_place(parts)
+        try:
+            name = self._removable(directory, tree, parts, path)
+            if expected is not ... and (expected is None or self.content(directory, name) != expected):
+                raise OSError(errno.ESTALE, "does not hold what was expected; no file was changed", path)
+            file = self.files.get(parts) or File()
+            if expected is not ... and parts not in self.files:
+                file.expected = expected
+            if file.staged is not None or tree is not None:
+                self.root.entries.unlink(directory, name)
+            file.staged, file.tree = None, None
+            if tree is None:
+                self.files[parts] = file
+            else:
+                self.files.pop(parts, None)
+        finally:
+            self.root.routine.close_directory(directory)
+
+    def _removable(self, directory: Any, tree: Tree | None, parts: Parts, path: str) -> str:
+        if parts in self.writing:
+            raise OSError(errno.EBUSY, "is being written in this transaction", path)
+        name = None if parts in self.trees else self.current(directory, tree, parts)
+        if parts in self.trees or (name and stat.S_ISDIR(self.root.routine.lookup(directory, name).st_mode)):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+        if name is None:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+        return name
+
+    def rename(self, old: Parts, new: Parts, path: str, new_path: str, options: Options) -> None:
+        """Have a file moved to another name, over what is there."""
+        if old == new:
+            return
+        directory, tree = self.open_place(old)
+        try:
+            name = self._removable(directory, tree, old, path)
+            save = self.begin(new, new_path, options, ...)
+            try:
+                save.name, save.temporary = new[-1], _names.fresh("t")
+                # A second name of the very file: the first goes with the others, at the commit.
+                self.root.entries.link(directory, name, save.directory, save.temporary)
+                self._take(save, save.directory, ...)
+                self.writing.discard(new)
+                self.root.routine.release(save)
+            except BaseException:
+                self.abandon(save)
+                raise
+        finally:
+            self.root.routine.close_directory(directory)
+        self.remove(old, path)
+
+    # The end.
+
+    def operations(self) -> list[Operation]:
+        """What is to be published, by directory."""
+        found_ones = [self._tree(target, tree) for target, tree in self.trees.items()]
+        found_ones += [
+            Operation(parts[:-1], parts[-1], staged=file.staged, old=self.met[parts])
+            for parts, file in self.files.items()
+            if file.tree is None and not (file.staged is None and self.met[parts] is None)
+        ]
+        # A tree that only a failed write, or a removal, has left is not published.
+        wanted = [each for each in found_ones if each.inside is None or any(each.inside.values())]
+        return sorted(wanted, key=lambda each: each.where)
+
+    def _tree(self, target: Parts, tree: Tree) -> Operation:
+        # The inner before the outer: in that order they are flushed.
+        inside: dict[str, Identity | None] = {"/".join(parts): None for parts in reversed(tree.made)}
+        for parts, file in self.files.items():
+            if file.tree is not None and parts[: len(target)] == target:
+                inside["/".join(parts[len(target) :])] = _journal.Identity(0, 0, 0)
+        return Operation(target[:-1], target[-1], staged=tree.staged, inside=inside)
+
+    def verify(self) -> None:
+        """Raise where a file no longer holds what it must."""
+        for parts, file in self.files.items():
+            if file.expected is not ... and file.expected is not None:
+                directory = self.root.walk(parts[:-1])
+                try:
+                    there = found(self.root, directory, parts[-1])
+                    if there is None or self.content(directory, parts[-1]) != file.expected:
+                        raise changed(self.root, parts)
+                finally:
+                    self.root.routine.close_directory(directory)
+
+    def settle(self, operations: list[Operation]) -> None:
+        """These are published: throw away the trees that are not."""
+        published = {each.path for each in operations}
+        self.files = {}
+        self.trees = {target: tree for target, tree in self.trees.items() if target not in published}
+        left = self.discard()
+        if left:
+            self.root.notes.skipped["remove"] = f"left over: {', '.join(left)}"
+
+    def discard(self) -> tuple[str, ...]:
+        """Remove everything that is staged. Returns the paths of what could not be removed."""
+        self.flusher.discard()
+        staged = [(parts[:-1], file.staged) for parts, file in self.files.items() if file.tree is None]
+        staged += [(tree.where, tree.staged) for tree in self.trees.values()]
+        self.files, self.trees = {}, {}
+        left: list[str] = []
+        for where, name in staged:
+            if name is not None:
+                try:
+                    directory = self.root.walk(where)
+                except OSError:
+                    left.append(self.root.full((*where, name)))
+                    continue
+                try:
+                    if _journal.discard(self.root, directory, name) is not None:
+                        left.append(self.root.full((*where, name)))
+                finally:
+                    self.root.routine.close_directory(directory)
+        return tuple(left)

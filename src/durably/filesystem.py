@@ -1,0 +1,332 @@
+"""A file system for fsspec on which every write is atomic and durable.
+
+    fsspec.filesystem("durable")            # and durable:///path, wherever fsspec's URLs go
+    durably.filesystem.install()            # behind file:// and plain paths as well
+
+A file that is written gets its name when it is closed, whole, and the old one stays when something
+fails: an exception that leaves a ``with`` block discards, also where fsspec, a text or compression
+layer or a client in between drops it; so does a handle that is dropped. Needs ``durably[fsspec]``.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from typing import TYPE_CHECKING, Any, cast
+
+from fsspec.compression import compr
+from fsspec.core import get_compression
+from fsspec.implementations.local import LocalFileSystem
+from fsspec.registry import get_filesystem_class, register_implementation
+from fsspec.utils import stringify_path
+
+from durably._errors import UnsupportedError
+from durably._fsspec import _entries
+from durably._fsspec._file import DurableFile
+from durably._fsspec._layers import CompressedFile, TextFile
+from durably._oneshot import write_bytes
+from durably._options import resolve
+from durably._writer import AtomicWriter
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from durably._options import SaveOptions
+
+__all__ = ["DurableFile", "DurableFileSystem", "DurableLocalFiles", "install", "uninstall"]
+
+_OPTIONS = ("durability", "metadata", "symlinks", "permissions", "allow_in_place")
+_TEXT = ("encoding", "errors", "newline")
+_COPY_CHUNK = 1 << 20
+
+
+class _OneSpelling(type(LocalFileSystem)):  # type: ignore[misc] # fsspec is not typed
+    """Has ``Durability.NONE`` and "none" give the same cached instance."""
+
+    def __call__(cls, *arguments: Any, **options: Any) -> Any:
+        if isinstance(options.get("durability"), str):
+            options["durability"] = str(options["durability"])
+        return super().__call__(*arguments, **options)
+
+
+class DurableFileSystem(LocalFileSystem, metaclass=_OneSpelling):  # type: ignore[misc]
+    """The local files, each written atomically and durably. Protocol ``durable``.
+
+    ``auto_mkdir``: True (fsspec's own local file system: False): where the directory of a file that
+    is written is missing, make it, and those above it. A temporary of durably's that is gone is not
+    made again.
+    ``durability``, ``metadata``, ``symlinks``, ``permissions``, ``allow_in_place``: as for
+    `durably.open`; they can be given to `open`, `pipe_file` and `pipe` as well.
+
+    The file systems of equal options are one instance, pickle, and go through ``to_json``. Writing
+    raises what `durably.open` and `durably.AtomicWriter.commit` raise. ``ls``, ``find``, ``glob`` and
+    ``walk`` leave out the temporaries of saves that are under way, so a directory that they show as
+    empty may not be (`rmdir` then says so).
+    """
+
+    protocol = ("durable",)
+
+    def __init__(
+        self,
+        auto_mkdir: bool = True,  # noqa: FBT001 # as LocalFileSystem's
+        *,
+        durability: str = "durable",
+        metadata: str = "preserve",
+        symlinks: str = "follow",
+        permissions: int | None = None,
+        allow_in_place: bool = False,
+        **others: Any,
+    ) -> None:
+        options = (durability, metadata, symlinks, permissions, allow_in_place)
+        self._saves: SaveOptions = _saving(dict(zip(_OPTIONS, options, strict=True)))
+        self._level = resolve(self._saves).durability
+        self._makes: SaveOptions = {**self._saves, "make_parents": True}
+        super().__init__(auto_mkdir=auto_mkdir, **others)
+
+    # Writing files.
+
+    def open(
+        self,
+        path: Any,
+        mode: str = "rb",
+        block_size: int | None = None,
+        cache_options: Any = None,
+        compression: str | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Open a file: fsspec's arguments, and the options of the file system.
+
+        Gives a `DurableFile` in the modes that write, or a text or compressed layer over one.
+        Compressed files are not updated in place: ValueError for mode r+ with a ``compression``.
+        """
+        if not _writes(mode):
+            return super().open(path, mode, block_size, cache_options, compression, **kwargs)
+        target = self._strip_protocol(path)
+        text = {name: kwargs.pop(name) for name in _TEXT if name in kwargs} if "b" not in mode else None
+        if compression is not None:
+            compression = get_compression(target, compression)
+            if compression is not None and "r" in mode:
+                raise ValueError(f"mode {mode!r} cannot update a compressed file; write a new one")
+        in_transaction = not kwargs.pop("autocommit", not self._intrans)
+        binary = mode if text is None else mode.replace("t", "") + "b"
+        file: Any = self._open(target, binary, block_size, autocommit=not in_transaction, **kwargs)
+        if compression is not None:
+            file = CompressedFile(compr[compression](file, mode=mode[0]), file)
+        if text is not None:
+            file = TextFile(file, **text)
+        return file
+
+    def _open(
+        self,
+        path: str,
+        mode: str = "rb",
+        block_size: int | None = None,
+        autocommit: bool = True,
+        **kwargs: Any,
+    ) -> Any:
+        if not _writes(mode):
+            return super()._open(path, mode=mode, block_size=block_size, **kwargs)
+        target = self._strip_protocol(path)
+        writer = AtomicWriter(target, mode, **self._saving(target, kwargs))
+        return DurableFile(writer, target, mode, self, autocommit=autocommit)
+
+    def _saving(self, path: str, given: dict[str, Any]) -> SaveOptions:
+        options = self._makes if self.auto_mkdir and not _entries.in_staging(path) else self._saves
+        return {**options, **_saving(given)} if given else options
+
+    def pipe_file(self, path: Any, value: Any, mode: str = "overwrite", **kwargs: Any) -> None:
+        """Save bytes. ``mode="create"``: FileExistsError if the target exists, without a race."""
+        target = self._strip_protocol(path)
+        if self._intrans or not kwargs.keys() <= set(_OPTIONS):
+            with self.open(target, "xb" if mode == "create" else "wb", **kwargs) as file:
+                file.write(value)
+            return
+        options = self._saving(target, kwargs)
+        if mode == "create":
+            options = {**options, "overwrite": False}
+        write_bytes(target, value, **options)
+
+    def touch(self, path: Any, truncate: bool = True, **kwargs: Any) -> None:  # noqa: FBT001
+        """Make an empty file, or with ``truncate=False`` set the times of one that is there."""
+        target = self._strip_protocol(path)
+        if truncate:
+            self.pipe_file(target, b"", **kwargs)
+            return
+        try:
+            _entries.touch(target)
+        except FileNotFoundError:
+            self.pipe_file(target, b"", **kwargs)
+
+    def cp_file(self, path1: Any, path2: Any, mode: str = "overwrite", **kwargs: Any) -> None:
+        """Copy a file's content, or make a directory where ``path1`` is one."""
+        source, target = self._strip_protocol(path1), self._strip_protocol(path2)
+        if self.isdir(source):
+            self.makedirs(target, exist_ok=True)
+            return
+        if not self.isfile(source):
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), source)
+        if os.path.exists(target) and os.path.samefile(source, target):
+            raise shutil.SameFileError(f"{source!r} and {target!r} are the same file")
+        with open(source, "rb", buffering=0) as old:
+            with self.open(target, "xb" if mode == "create" else "wb") as new:
+                shutil.copyfileobj(old, new, _COPY_CHUNK)
+
+    # Names.
+
+    @classmethod
+    def _strip_protocol(cls, path: Any) -> Any:
+        if type(path) is str and os.sep == "/" and path.startswith("/"):
+            return path.rstrip("/") or "/"
+        return super()._strip_protocol(path)
+
+    def mkdir(self, path: Any, create_parents: bool = True, **kwargs: Any) -> None:  # noqa: FBT001
+        """Make a directory; FileExistsError if there is anything of that name."""
+        mode = 0o777 if create_parents else kwargs.get("mode", 0o777)
+        _entries.make_directory(self._strip_protocol(path), self._level, parents=create_parents, mode=mode)
+
+    def makedirs(self, path: Any, exist_ok: bool = False) -> None:  # noqa: FBT001
+        """Make a directory and those above it."""
+        target = self._strip_protocol(path)
+        if exist_ok and os.path.isdir(target):
+            return
+        try:
+            _entries.make_directory(target, self._level, parents=True)
+        except FileExistsError:
+            if not (exist_ok and os.path.isdir(target)):
+                raise
+
+    def rmdir(self, path: Any) -> None:
+        """Remove an empty directory."""
+        _entries.remove_directory(self._strip_protocol(path), self._level)
+
+    def rm_file(self, path: Any) -> None:
+        """Remove a file."""
+        target = self._strip_protocol(path)
+        if os.path.isdir(target) and not os.path.islink(target):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), target)
+        _entries.remove(target, self._level)
+
+    def rm(self, path: Any, recursive: bool = False, maxdepth: int | None = None) -> None:  # noqa: FBT001
+        """Remove files, and with ``recursive`` directories. Nothing beyond a mount is removed."""
+        for each in path if isinstance(path, list) else [path]:
+            target = self._strip_protocol(each)
+            if os.path.isdir(target) and not os.path.islink(target):
+                if not recursive:
+                    raise ValueError("Cannot delete directory, set recursive=True")
+                if os.path.abspath(target) == os.getcwd():
+                    raise ValueError("Cannot delete current working directory")
+            _entries.remove(target, self._level)
+
+    def mv(self, path1: Any, path2: Any, recursive: bool = True, **kwargs: Any) -> None:  # noqa: FBT001
+        """Rename a file or directory, into ``path2`` where that is a directory.
+
+        A file is copied and removed where the two lie on different file systems; a directory is not:
+        UnsupportedError, and nothing was changed.
+        """
+        source, target = self._strip_protocol(path1), self._strip_protocol(path2)
+        if os.path.isdir(target) and not os.path.samefile(source, target):
+            target = f"{target.rstrip('/')}/{os.path.basename(source)}"
+            if os.path.lexists(target):
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target)
+        try:
+            self._rename(source, target)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            self._carry_over(source, target)
+
+    def _rename(self, source: str, target: str) -> None:
+        above = self._parent(target)
+        try:
+            _entries.move(source, target, self._level)
+        except FileNotFoundError:
+            if not self.auto_mkdir or os.path.isdir(above) or not os.path.lexists(source):
+                raise
+            self.makedirs(above, exist_ok=True)
+            _entries.move(source, target, self._level)
+
+    def _carry_over(self, source: str, target: str) -> None:
+        if not os.path.isfile(source) or os.path.islink(source):
+            message = (
+                "lies on another file system than its new place; copy and remove it; nothing was changed"
+            )
+            raise UnsupportedError(errno.EXDEV, message, source)
+        self.cp_file(source, target)
+        shutil.copystat(source, target)
+        self.rm_file(source)
+
+    def link(self, src: Any, dst: Any, **kwargs: Any) -> None:
+        """Make a hard link."""
+        source, target = self._strip_protocol(src), self._strip_protocol(dst)
+        _entries.name(target, self._level, lambda calls: calls.link(source, target, **kwargs))
+
+    def symlink(self, src: Any, dst: Any, **kwargs: Any) -> None:
+        """Make a symbolic link."""
+        source, target = self._strip_protocol(src), self._strip_protocol(dst)
+        _entries.name(target, self._level, lambda _: os.symlink(source, target, **kwargs))
+
+    # Reading.
+
+    def ls(self, path: Any, detail: bool = False, **kwargs: Any) -> list[Any]:  # noqa: FBT001
+        """List a directory, without the temporaries of saves that are under way."""
+        found: list[Any] = super().ls(path, detail=detail, **kwargs)
+        return [each for each in found if not _entries.is_temporary(each["name"] if detail else each)]
+
+
+def _saving(given: dict[str, Any]) -> SaveOptions:
+    """The options of a save among the arguments that were given."""
+    return cast("SaveOptions", {name: given[name] for name in _OPTIONS if name in given})
+
+
+def _writes(mode: str) -> bool:
+    return "r" not in mode or "+" in mode
+
+
+class DurableLocalFiles(DurableFileSystem):
+    """What `install` puts behind ``file://`` and ``local://``. As fsspec's own, it makes no directories."""
+
+    protocol = ("file", "local")
+
+    def __init__(self, auto_mkdir: bool = False, **options: Any) -> None:  # noqa: FBT001
+        super().__init__(auto_mkdir=auto_mkdir, **options)
+
+
+class _Installed:
+    """Takes back, at the end of a with block, what `install` did."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        uninstall()
+
+
+_before: dict[str, type] = {}
+
+
+def install() -> _Installed:
+    """Have fsspec use durable files for ``file://``, ``local://`` and plain paths, in this process.
+
+    Forked children inherit it; spawned ones, such as dask's workers, must install it themselves. File
+    systems that were made before stay as they are. What a client writes past fsspec is not reached.
+    Calling it again does nothing. In a ``with`` statement, the end of the block uninstalls it.
+    """
+    for protocol in DurableLocalFiles.protocol:
+        present = get_filesystem_class(protocol)
+        if present is not DurableLocalFiles:
+            _before[protocol] = present
+            register_implementation(protocol, DurableLocalFiles, clobber=True)
+    return _Installed()
+
+
+def uninstall() -> None:
+    """Take back `install`; nothing if it was not installed. File systems that were made stay."""
+    while _before:
+        protocol, present = _before.popitem()
+        register_implementation(protocol, present, clobber=True)

@@ -1,0 +1,298 @@
+"""A directory's save meets failing calls, kills and interrupts: a whole old or a whole new tree."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import doors
+import durably
+import trees
+from capabilities import needs_linux, needs_posix, needs_proc
+from doors import LEVELS, attempt, in_child
+from durably import NotDurableError, OutcomeUnknownError, UnsupportedError
+from durably._syscalls import Syscalls
+from durably.testing import FailingSyscalls, RecordingSyscalls, every_failure, use
+from trees import WAYS, Tree, Way, seen, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from durably import Receipt
+
+pytestmark = [needs_linux, needs_posix, needs_proc]
+
+STRANGERS = {".durably-f-1-2-3-4-5.tmp", ".durably-notes.tmp", "data.tmp"}
+EACH = [(way, LEVELS[number % 3]) for number, way in enumerate(WAYS)]
+THOROUGH = [(way, level) for way in WAYS if way.name in ("new", "replaced", "kept") for level in LEVELS]
+
+
+# Each call fails.
+
+
+def _check(way: Way, path: Path, old: Tree | None, level: str, table: FailingSyscalls, outcome: Any) -> None:
+    receipt: Receipt | None
+    receipt, error = outcome
+    told = f"{table.failed} with {errno.errorcode[table.error]}: {error!r}, {receipt}"
+    found = seen(path)
+    assert found in (old, way.new), told
+    if isinstance(error, NotDurableError):
+        receipt = error.receipt
+    kept = seen(path.with_name("kept"))
+    left = way.beside(path) - {"kept"}
+    assert left == doors.named_leftovers(error, receipt), told
+    if error is None or isinstance(error, NotDurableError):
+        assert found == way.new, told
+        assert receipt is not None
+        assert receipt.replaced == (old is not None), told
+        assert receipt.size == sum(len(each) for each in way.new.values() if isinstance(each, bytes)), told
+        if way.keeps and old is not None and kept is None:
+            assert "keep_old" in receipt.skipped or isinstance(error, NotDurableError), told
+            assert len(left) == 1, told
+        assert kept in (None, old), told
+        assert receipt.durability == "none" or error is None, told
+        assert error is None or level != "none", told
+    else:
+        assert isinstance(error, OSError), told
+        assert found == old, told
+        assert kept is None, told
+        assert error.filename == str(path), told
+        if not isinstance(error, UnsupportedError):
+            assert type(error).__module__ == "builtins", told
+            assert error.errno == table.error, told
+        assert "the target was not changed" in "".join(error.__notes__), told
+
+
+@pytest.mark.parametrize(("way", "level"), EACH + THOROUGH, ids=shown)
+def test_one_call_fails(way: Way, level: str, path: Path) -> None:
+    for table in every_failure():
+        with use(Syscalls()):
+            old = way.prepare(path)
+        before = doors.descriptors()
+        outcome = attempt(way.save, path, durability=level)
+        _check(way, path, old, level, table, outcome)
+        assert doors.descriptors() == before, table.failed
+
+
+# Killed at each call.
+
+
+class Killing(RecordingSyscalls):
+    """A table in which the process dies before its N-th call, or after it."""
+
+    def __init__(self, at: int, *, after: bool) -> None:
+        super().__init__()
+        self.at = at
+        self.after = after
+
+    def _watched(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        watched = super()._watched(name, function)
+
+        def killed(*arguments: object, **keywords: object) -> object:
+            if not self.after and len(self.record) + 1 == self.at:
+                os.kill(os.getpid(), signal.SIGKILL)
+            result = watched(*arguments, **keywords)
+            if self.after and len(self.record) == self.at:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return result
+
+        return killed
+
+
+def _killed(way: Way, path: Path, level: str, at: int, *, after: bool) -> bool:
+    child = os.fork()
+    if child == 0:
+        try:
+            with use(Killing(at, after=after)):
+                way.save(path, durability=level)
+            os._exit(0)
+        finally:
+            os._exit(3)
+    status = os.waitpid(child, 0)[1]
+    assert status in (0, signal.SIGKILL), status
+    return status != 0
+
+
+def _prepared(way: Way, path: Path) -> Tree | None:
+    old = way.prepare(path)
+    for stranger in STRANGERS:
+        (path.parent / stranger).write_bytes(b"")
+    return old
+
+
+def _kill_at_each_call(way: Way, level: str, path: Path) -> None:
+    number, found = 0, []
+    while True:
+        number += 1
+        old = _prepared(way, path)
+        if not _killed(way, path, level, number, after=False):
+            break
+        content = seen(path)
+        assert content in (old, way.new), number
+        found.append(content == way.new)
+        _check_swept(way, path, content, number)
+    assert found[0] is False
+    assert found[-1] is True
+    assert sorted(found) == found  # old, and from one call on new
+
+
+def _check_swept(way: Way, path: Path, content: Tree | None, number: int) -> None:
+    left = way.beside(path) - STRANGERS - {"kept"}
+    swept = durably.sweep(path.parent, older_than=0)
+    stay = {os.path.basename(each.path): each.reason for each in swept if not each.removed}
+    if path.is_symlink():
+        reason = stay.pop(os.readlink(path))
+        assert reason == "a link leads to it" or "still runs" in reason, number
+    assert {os.path.basename(each.path) for each in swept} - {os.path.basename(os.path.realpath(path))} == left
+    kept = seen(path.with_name("kept"))
+    assert kept in (None, trees.OLD)
+    if stay:
+        (name,) = stay
+        assert way.keeps
+        assert stay[name] == "it holds an old directory that was to be kept: move that away", number
+        assert kept is None
+        assert content == way.new
+        assert seen(path.parent / name / path.name) == trees.OLD, number
+    assert seen(path) == content, number
+    assert way.beside(path) == STRANGERS | set(stay) | ({"kept"} if kept is not None else set()), number
+
+
+@pytest.mark.parametrize(("way", "level"), EACH, ids=shown)
+def test_killed_at_each_call(way: Way, level: str, path: Path) -> None:
+    in_child(lambda: _kill_at_each_call(way, level, path))
+
+
+# Interrupted at each call.
+
+
+class Interrupting(RecordingSyscalls):
+    """A table whose N-th call is interrupted: before it is made, or when it has been made."""
+
+    def __init__(self, at: int, *, after: bool) -> None:
+        super().__init__()
+        self.at = at
+        self.after = after
+        self.result: object = None
+
+    def _watched(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        watched = super()._watched(name, function)
+
+        def interrupted(*arguments: object, **keywords: object) -> object:
+            mine = len(self.record) + 1 == self.at
+            if mine and not self.after:
+                watched_record = self.record
+                watched_record.append(durably.testing.Call(name, arguments, keywords))
+                raise KeyboardInterrupt
+            try:
+                result = watched(*arguments, **keywords)
+            except OSError:
+                if not mine:
+                    raise
+                result = None
+            if mine:
+                self.result = result
+                raise KeyboardInterrupt
+            return result
+
+        return interrupted
+
+    @property
+    def lost(self) -> set[object]:
+        """The descriptor that nobody can know of: it was just opened, or just about to be closed."""
+        name, arguments, _ = self.record[self.at - 1]
+        if self.after:
+            return {self.result} if name in ("open", "dup") else set()
+        return {arguments[0]} if name == "close" else set()
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize(("way", "level"), EACH, ids=shown)
+def test_interrupted_at_each_call(way: Way, level: str, after: bool, path: Path) -> None:
+    number, found = 0, set()
+    while True:
+        number += 1
+        old = way.prepare(path)
+        before = doors.descriptors()
+        table = Interrupting(number, after=after)
+        try:
+            with use(table):
+                way.save(path, durability=level)
+        except KeyboardInterrupt as interrupt:
+            told = f"{'after' if after else 'before'} {table.record[number - 1]}"
+            assert not hasattr(interrupt, "leftovers"), told
+        else:
+            assert len(table.record) < number, "swallowed"
+            break
+        content = seen(path)
+        assert content in (old, way.new), told
+        found.add(content == way.new)
+        expected = {"kept"} if way.keeps and old is not None and content == way.new else set()
+        assert way.beside(path) == expected, told
+        opened = doors.descriptors() - before
+        assert opened <= table.lost, told
+        for fd in opened:
+            os.close(fd)
+    assert found == {False, True}
+
+
+# The answer to the exchange is lost.
+
+
+class Lost(Syscalls):
+    """A mount where the answer to the rename of the target is lost, or the request."""
+
+    def __init__(self, *, arrives: bool, lookup: int = 0) -> None:
+        super().__init__()
+        self.arrives = arrives
+        self.lookup = lookup
+        self.lost = False
+        for name in ("renameat2", "replace"):
+            setattr(self, name, self._lose(getattr(self, name)))
+        self.stat = self._stat
+
+    def _lose(self, move: Callable[..., None]) -> Callable[..., None]:
+        def moved(*arguments: Any, **keywords: Any) -> None:
+            if not self.lost and arguments[1 if "src_dir_fd" in keywords else 3] == "target":
+                self.lost = True
+                if self.arrives:
+                    move(*arguments, **keywords)
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            move(*arguments, **keywords)
+
+        return moved
+
+    def _stat(self, *arguments: Any, **keywords: Any) -> os.stat_result:
+        if self.lost and self.lookup:
+            raise OSError(self.lookup, os.strerror(self.lookup))
+        return os.stat(*arguments, **keywords)
+
+
+@pytest.mark.parametrize("arrives", [True, False])
+@pytest.mark.parametrize("way", WAYS, ids=shown)
+def test_the_answer_to_the_rename_is_lost(way: Way, arrives: bool, path: Path) -> None:
+    old = way.prepare(path)
+    with use(Lost(arrives=arrives)):
+        receipt, error = attempt(way.save, path)
+    assert seen(path) == (way.new if arrives else old)
+    assert (receipt is not None) == arrives
+    assert getattr(error, "errno", None) == (None if arrives else errno.EIO)
+    assert way.beside(path) - {"kept"} == set()
+
+
+@pytest.mark.parametrize("arrives", [True, False])
+@pytest.mark.parametrize("way", WAYS, ids=shown)
+def test_and_the_target_cannot_be_looked_at(way: Way, arrives: bool, path: Path) -> None:
+    old = way.prepare(path)
+    before = doors.descriptors()
+    with use(Lost(arrives=arrives, lookup=errno.ESTALE)):
+        _, error = attempt(way.save, path)
+    assert isinstance(error, OutcomeUnknownError), repr(error)
+    assert error.path == str(path)
+    assert seen(path) == (way.new if arrives else old)
+    assert way.beside(path) == doors.named_leftovers(error, None)
+    assert doors.descriptors() == before
