@@ -131,6 +131,54 @@ def strace() -> str:
 
 
 @cache
+def open_files_replaced() -> str:
+    """Whether a file can be replaced that the builtin open holds: it does not share deletion on Windows."""
+    with tempfile.TemporaryDirectory() as place:
+        new, old = Path(place, "new"), Path(place, "old")
+        new.touch()
+        old.touch()
+        with old.open("rb"):
+            try:
+                new.replace(old)
+            except PermissionError:
+                return "no file is replaced here that the builtin open holds"
+    return ""
+
+
+@cache
+def symlinks() -> str:
+    """Whether this user can make symbolic links. Wine's call succeeds and makes none."""
+    with tempfile.TemporaryDirectory() as place:
+        link = Path(place, "link")
+        try:
+            link.symlink_to("nowhere")
+        except OSError as error:
+            return f"no symbolic links: {error.strerror}"
+        return "" if link.is_symlink() else "no symbolic links: the call succeeds and makes none"
+
+
+@cache
+def modes() -> str:
+    """Whether files have the permission bits of POSIX."""
+    with tempfile.TemporaryDirectory() as place:
+        path = Path(place, "file")
+        path.touch()
+        path.chmod(0o640)
+        return "" if path.stat().st_mode & 0o777 == 0o640 else "files have no permission bits here"
+
+
+@cache
+def directory_flush() -> str:
+    """Whether the system can open and flush directories."""
+    try:
+        directory = os.open(tempfile.gettempdir(), os.O_RDONLY)
+    except PermissionError:
+        return "directories cannot be opened to be flushed here"
+    os.close(directory)
+    return ""
+
+
+@cache
 def gcc() -> str:
     return "" if find("gcc") else "gcc is not installed"
 
@@ -166,3 +214,7 @@ needs_unnamed_files = needs(unnamed_files)
 needs_shared_memory = needs(shared_memory)
 needs_strace = needs(strace)
 needs_gcc = needs(gcc)
+needs_open_files_replaced = needs(open_files_replaced)
+needs_symlinks = needs(symlinks)
+needs_modes = needs(modes)
+needs_directory_flush = needs(directory_flush)

@@ -128,6 +128,8 @@ class Volume:
     def __init__(self) -> None:
         self.plan = Plan(windows_error)
         self.handles: dict[int, _Opened] = {}
+        self.going: dict[int, str] = {}
+        """The files that go with their handle."""
         self.attributes: dict[Identity, int] = {}
         self.owners: dict[Identity, bytes] = {}
         self.lists: dict[Identity, bytes] = {}
@@ -225,7 +227,8 @@ def _create_file(
     owner, access_list = _parsed(security)
     if owner not in (None, b"me"):
         raise windows_error(win.ERROR_INVALID_OWNER, path)
-    new = disposition == win.CREATE_NEW
+    always = disposition == win.OPEN_ALWAYS and not os.path.lexists(path)
+    new = disposition == win.CREATE_NEW or always
     if not new:
         if not os.path.lexists(path):
             raise windows_error(win.ERROR_FILE_NOT_FOUND, path)
@@ -240,6 +243,8 @@ def _create_file(
         raise windows_error(win.ERROR_FILE_EXISTS, path) from None
     identity = _identity(handle)
     volume.handles[handle] = _Opened(identity, access, share)
+    if flags & win.FILE_FLAG_DELETE_ON_CLOSE:
+        volume.going[handle] = path
     if new:
         compressed = win.FILE_ATTRIBUTE_COMPRESSED if volume.compresses else 0
         volume.attributes[identity] = flags & 0xFFFF | compressed
@@ -251,6 +256,9 @@ def _create_file(
 
 def _close(volume: Volume, handle: int) -> None:
     volume.handles.pop(handle, None)
+    going = volume.going.pop(handle, None)
+    if going is not None:
+        os.unlink(going)
     os.close(handle)
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 
 import durably
-from capabilities import needs_file_system, needs_mount, needs_posix, needs_proc
+from capabilities import needs_file_system, needs_mount, needs_open_files_replaced, needs_posix, needs_proc
 from durably import __main__, _cli, _names, testing
 from durably._cli import _copy, _exit, _options, _write
 from durably._cli._output import shown
@@ -238,6 +238,7 @@ def test_what_cannot_be_saved_to_is_refused(cli: Cli, here: Path, target: str) -
     assert names(here) == []
 
 
+@needs_open_files_replaced
 def test_standard_input_may_be_the_target(old: Path) -> None:
     with old.open("rb") as file:
         assert execute("write", "file", stdin=file).returncode == 0
@@ -684,6 +685,7 @@ class Cloning(testing.RecordingSyscalls):
         os.write(target, os.read(source, 1 << 24))
 
 
+@needs_posix
 def test_extents_are_shared_where_they_can_be(cli: Cli, old: Path, source: Path) -> None:
     calls = Cloning()
     with testing.use(calls, "linux"):

@@ -47,7 +47,8 @@ def fill(stream: Any) -> None:
 @every_door
 def test_a_file_is_created(tmp_path: Path, door: Door) -> None:
     receipt = door.save(tmp_path / "file", NEW)
-    assert (tmp_path / "file").read_bytes() == NEW
+    text = door.name == "open x"  # its text layer writes the system's own line ends
+    assert (tmp_path / "file").read_bytes() == (NEW.replace(b"\n", os.linesep.encode()) if text else NEW)
     assert not receipt.replaced
     assert names(tmp_path) == ["file"]
 

@@ -257,6 +257,7 @@ def test_every_ending_has_its_words(
     assert ("durably kept the whole new file" in out) is (killed.state == "new")
 
 
+@needs_posix
 @pytest.mark.parametrize(("kept", "said"), [("none", True), ("durable", False)])
 def test_a_level_that_is_not_kept_is_explained(
     kept: str, said: bool, capsys: pytest.CaptureFixture[str]

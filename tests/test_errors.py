@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import durably
-from capabilities import needs_posix
+from capabilities import needs_directory_flush, needs_posix
 from disk import NEW, OLD, Refusing, names
 from durably import (
     Durability,
@@ -150,6 +150,7 @@ def test_an_error_of_a_staged_body_stays_as_it_is(tmp_path: Path) -> None:
     assert names(tmp_path) == []
 
 
+@needs_directory_flush
 def test_not_durable_carries_the_receipt_of_a_save_that_is_in_place(tmp_path: Path) -> None:
     target = tmp_path / "file"
     target.write_bytes(OLD)

@@ -19,19 +19,21 @@ import pytest
 
 pytest.importorskip("fsspec", reason="fsspec is not installed")
 
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
 import doors
 import durably
-import fsspec
 from capabilities import needs_linux, needs_posix, needs_root
-from durably import Durability, _names
-from durably.filesystem import DurableFileSystem, DurableLocalFiles, install, uninstall
+from durably import Durability, _names, filesystem
+from durably.filesystem import DurableLocalFiles, install, uninstall
 from durably.testing import RecordingSyscalls, every_failure, use
-from fsspec.implementations.local import LocalFileSystem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+DurableFileSystem: Any = filesystem.DurableFileSystem  # fsspec is not typed
 OLD, NEW = doors.OLD, doors.NEW
 COMPRESSIONS = ("gzip", "bz2", "xz", "zip", "zstd", "lz4")
 
@@ -152,9 +154,8 @@ def test_an_inferred_compression_and_a_header_without_the_temporarys_name(path: 
         file.write(NEW)
     with fsspec.open(f"durable://{path}.zip", "wb", compression="infer") as file:
         file.write(NEW)
-    with gzip.GzipFile(fileobj=fs.open(path, "wb"), mode="w") as packing, packing.fileobj as handle:
+    with fs.open(path, "wb") as handle, gzip.GzipFile(fileobj=handle, mode="w") as packing:
         packing.write(NEW)
-        packing.close()
     assert gzip.decompress(packed.read_bytes()) == gzip.decompress(path.read_bytes()) == NEW
     assert zipfile.ZipFile(f"{path}.zip").read("file") == NEW
     for each in (packed, path, path.with_name("target.zip")):
@@ -293,8 +294,12 @@ def test_a_discarded_handle_changes_nothing(path: Path, fs: Any) -> None:
 
 def test_missing_directories_are_made_only_by_auto_mkdir(path: Path, fs: Any) -> None:
     deep = path / "a" / "b" / "file"
-    strict = DurableFileSystem(auto_mkdir=False)
-    for write in (lambda: strict.pipe(str(deep), NEW), lambda: strict.open(deep, "wb")):
+    strict: Any = DurableFileSystem(auto_mkdir=False)
+    writes: tuple[Callable[[], object], ...] = (
+        lambda: strict.pipe(str(deep), NEW),
+        lambda: strict.open(deep, "wb"),
+    )
+    for write in writes:
         with pytest.raises(FileNotFoundError):
             write()
     assert not path.exists()
@@ -313,7 +318,7 @@ def test_the_directories_on_the_way_are_flushed(path: Path) -> None:
             if name == "fsync":
                 flushed.append(os.readlink(f"/proc/self/fd/{arguments[0]}"))
 
-    fs = DurableFileSystem()
+    fs: Any = DurableFileSystem()
     with use(Table()):
         fs.pipe(str(path / "a" / "b"), NEW)
         assert {str(path.parent), str(path), str(path / "a")} <= set(flushed)
@@ -324,14 +329,16 @@ def test_the_directories_on_the_way_are_flushed(path: Path) -> None:
         fs.mv(path / "a" / "b", path / "c" / "b")
         assert flushed[0] == str(path / "a" / "b")
         assert {str(path / "a"), str(path / "c")} <= set(flushed[1:])
-        for change in (
+        fs.pipe({str(path / "f"): NEW, str(path / "c" / "other"): NEW})
+        changes: tuple[Callable[[], object], ...] = (
             lambda: fs.rm(path / "c" / "b"),
-            lambda: fs.rm_file(fs.touch(path / "c" / "b") or path / "c" / "b"),
+            lambda: fs.rm_file(path / "c" / "other"),
             lambda: fs.rmdir(path / "c" / "d"),
             lambda: fs.mkdir(path / "c" / "d", create_parents=False),
             lambda: fs.symlink("nowhere", path / "c" / "link"),
-            lambda: fs.link(fs.touch(path / "f") or path / "f", path / "c" / "hard"),
-        ):
+            lambda: fs.link(path / "f", path / "c" / "hard"),
+        )
+        for change in changes:
             flushed.clear()
             change()
             assert flushed[-1] == str(path / "c")
@@ -378,7 +385,8 @@ def test_a_staging_directory_that_is_gone_is_not_made_again(
 def test_a_directory_that_is_there(path: Path, fs: Any) -> None:
     fs.makedirs(path)
     fs.makedirs(path, exist_ok=True)
-    for again in (lambda: fs.makedirs(path), lambda: fs.mkdir(path)):
+    ways: tuple[Callable[[], object], ...] = (lambda: fs.makedirs(path), lambda: fs.mkdir(path))
+    for again in ways:
         with pytest.raises(FileExistsError):
             again()
     file = path / "file"
@@ -499,7 +507,7 @@ def test_it_is_found_by_its_protocol(path: Path) -> None:
 
 
 def test_equal_options_are_one_file_system_and_it_survives_json_and_pickle() -> None:
-    one = DurableFileSystem(durability="none", metadata="fresh", permissions=0o640)
+    one: Any = DurableFileSystem(durability="none", metadata="fresh", permissions=0o640)
     assert DurableFileSystem(durability=Durability.NONE, metadata="fresh", permissions=0o640) is one
     assert DurableFileSystem(durability="none") is not one
     assert pickle.loads(pickle.dumps(one)) is one
@@ -523,7 +531,7 @@ def test_the_options_reach_the_save(path: Path) -> None:
     path.chmod(0o640)
     link = path.with_name("link")
     link.symlink_to(path)
-    fs = DurableFileSystem(permissions=0o604, symlinks="refuse")
+    fs: Any = DurableFileSystem(permissions=0o604, symlinks="refuse")
     fs.pipe(str(path), NEW)
     assert path.stat().st_mode & 0o777 == 0o604
     with pytest.raises(OSError, match="refuse"):
@@ -561,7 +569,7 @@ def test_the_handle_refuses_when_closed(path: Path, fs: Any) -> None:
     assert "closed" in repr(file)
     file.close()
     for use_it in (file.tell, file.flush, lambda: file.write(b""), lambda: file.seek(0), file.fileno):
-        with pytest.raises(ValueError, match="closed|closed file"):
+        with pytest.raises(ValueError, match="closed"):
             use_it()
 
 
@@ -650,7 +658,10 @@ def test_uninstall_restores_what_was_there(path: Path) -> None:
 
 
 def test_no_entry_point_takes_file_without_asking() -> None:
-    script = "import fsspec; print(type(fsspec.filesystem('file')).__name__, 'durable' in fsspec.available_protocols())"
+    script = (
+        "import fsspec;"
+        "print(type(fsspec.filesystem('file')).__name__, 'durable' in fsspec.available_protocols())"
+    )
     done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
     assert done.stdout.split() == ["LocalFileSystem", "True"]
 
@@ -678,7 +689,7 @@ def _write(file: Any, content: Any) -> None:
 @pytest.mark.parametrize("state", ["new", "replaced"])
 @pytest.mark.parametrize("write", WRITES)
 def test_whatever_call_fails_the_target_is_whole(write: str, state: str, path: Path) -> None:
-    fs = DurableFileSystem()
+    fs: Any = DurableFileSystem()
     new = None
     for table in every_failure():
         old = doors.prepare(path, state)
@@ -713,7 +724,7 @@ NAMES: dict[str, Callable[[Any, Path], object]] = {
 @needs_linux
 @pytest.mark.parametrize("change", NAMES)
 def test_whatever_call_fails_a_name_is_changed_or_not(change: str, path: Path) -> None:
-    fs = DurableFileSystem()
+    fs: Any = DurableFileSystem()
 
     def listed() -> list[str]:
         return sorted(str(each.relative_to(path.parent)) for each in path.parent.rglob("*"))

@@ -8,9 +8,10 @@ import pytest
 
 pytest.importorskip("fsspec", reason="fsspec is not installed")
 
-from durably.filesystem import DurableFileSystem, DurableLocalFiles
 from fsspec.implementations.local import LocalFileSystem, make_path_posix
 from fsspec.tests import abstract
+
+from durably.filesystem import DurableFileSystem, DurableLocalFiles
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -42,6 +42,9 @@ class Named:
     def __fspath__(self) -> Any:
         return self._path
 
+    def __repr__(self) -> str:
+        return f"Named({self._path!r})"
+
 
 class Text(str):
     """A str with a mind of its own about how it is shown."""

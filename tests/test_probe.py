@@ -21,6 +21,7 @@ from capabilities import (
     needs_file_system,
     needs_linux,
     needs_mount,
+    needs_posix,
     needs_shared_memory,
     needs_unprivileged_user,
 )
@@ -235,6 +236,7 @@ def test_what_cannot_be_probed(tmp_path: Path) -> None:
         probe(7)  # type: ignore[arg-type]
 
 
+@needs_posix
 def test_another_posix_system_promises_nothing(tmp_path: Path) -> None:
     with use(RecordingSyscalls(), "freebsd14"):
         found = probe(tmp_path)

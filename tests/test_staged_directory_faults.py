@@ -53,7 +53,7 @@ def _check(way: Way, path: Path, old: Tree | None, level: str, table: FailingSys
         assert receipt.size == sum(len(each) for each in way.new.values() if isinstance(each, bytes)), told
         if way.keeps and old is not None and kept is None:
             assert "keep_old" in receipt.skipped or isinstance(error, NotDurableError), told
-            assert len(left) == 1, told
+            assert left, told
         assert kept in (None, old), told
         assert receipt.durability == "none" or error is None, told
         assert error is None or level != "none", told
@@ -119,7 +119,8 @@ def _killed(way: Way, path: Path, level: str, at: int, *, after: bool) -> bool:
 
 
 def _prepared(way: Way, path: Path) -> Tree | None:
-    old = way.prepare(path)
+    # In a process that is gone by the time of the sweep: the name of a version tells who made it.
+    old = in_child(lambda: way.prepare(path))
     for stranger in STRANGERS:
         (path.parent / stranger).write_bytes(b"")
     return old
@@ -146,8 +147,7 @@ def _check_swept(way: Way, path: Path, content: Tree | None, number: int) -> Non
     swept = durably.sweep(path.parent, older_than=0)
     stay = {os.path.basename(each.path): each.reason for each in swept if not each.removed}
     if path.is_symlink():
-        reason = stay.pop(os.readlink(path))
-        assert reason == "a link leads to it" or "still runs" in reason, number
+        assert stay.pop(os.readlink(path)) == "a link leads to it", number
     assert {os.path.basename(each.path) for each in swept} - {os.path.basename(os.path.realpath(path))} == left
     kept = seen(path.with_name("kept"))
     assert kept in (None, trees.OLD)
@@ -294,5 +294,6 @@ def test_and_the_target_cannot_be_looked_at(way: Way, arrives: bool, path: Path)
     assert isinstance(error, OutcomeUnknownError), repr(error)
     assert error.path == str(path)
     assert seen(path) == (way.new if arrives else old)
-    assert way.beside(path) == doors.named_leftovers(error, None)
+    in_use = {os.readlink(path)} if path.is_symlink() else set()
+    assert way.beside(path) == doors.named_leftovers(error, None) - in_use
     assert doors.descriptors() == before

@@ -169,8 +169,8 @@ def test_once_or_for_ever(tmp_path: Path) -> None:
         assert table.failed == Call("stat", (tmp_path,), {})
 
 
-def test_a_failing_close_has_closed(tmp_path: Path) -> None:
-    descriptor = os.open(tmp_path, os.O_RDONLY)
+def test_a_failing_close_has_closed(target: Path) -> None:
+    descriptor = os.open(target, os.O_RDONLY)
     with pytest.raises(OSError, match="injected"):
         FailingSyscalls(1).close(descriptor)
     with pytest.raises(OSError, match=os.strerror(errno.EBADF)):

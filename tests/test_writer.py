@@ -305,6 +305,11 @@ def test_its_form_tells_its_state(target: Path) -> None:
     assert repr(other) == f"<AtomicWriter {str(target)!r} discarded>"
 
 
+def as_written(data: bytes, mode: str) -> bytes:
+    """What the text layer makes of line feeds: the system's own line ends."""
+    return data if "b" in mode else data.replace(b"\n", os.linesep.encode())
+
+
 # What does not decide.
 
 
@@ -315,7 +320,7 @@ def test_closing_the_file_decides_nothing(target: Path, mode: str) -> None:
         file.write(content)
         file.close()
         assert target.read_bytes() == OLD
-    assert target.read_bytes() == NEW
+    assert target.read_bytes() == as_written(NEW, mode)
     target.write_bytes(OLD)
     with pytest.raises(KeyError), durably.open(target, mode) as file:
         file.write(content)
@@ -620,7 +625,7 @@ def test_the_warning_names_where_it_was_dropped(target: Path) -> None:
         durably.open(target, "wb")
         gc.collect()
     assert caught[0].filename == __file__
-    assert str(target) in str(caught[0].message)
+    assert repr(str(target)) in str(caught[0].message)
 
 
 @pytest.mark.parametrize("path", [3, "missing/file"])
@@ -734,7 +739,7 @@ def test_appending_goes_to_the_end_after_a_seek(tmp_path: Path, mode: str) -> No
         file.seek(0)
         file.write(NEW if "b" in mode else NEW.decode())
 
-    assert model_and_file(tmp_path, mode, OLD, body) == OLD + NEW
+    assert model_and_file(tmp_path, mode, OLD, body) == OLD + as_written(NEW, mode)
 
 
 @pytest.mark.parametrize("mode", ["a", "r+"])

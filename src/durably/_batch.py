@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
+    from durably._modes import TextMode, WriteMode
     from durably._options import Options, SaveOptions
     from durably._paths import StrPath
-    from durably._modes import TextMode, WriteMode
 
 _ON_ERROR = ("abort", "continue")
 _NEW, _OPEN, _OVER = "new", "open", "over"
@@ -233,8 +233,8 @@ class Batch:
         failed, saved = len(receipt.failed), len(receipt.saved)
         others = f"{saved} were saved" if saved else "no other was saved"
         message = (
-            f"{failed} of {failed + saved + len(receipt.unsaved)} files of the batch could not be saved to the "
-            f"end, and {others}; error.receipt tells of each, and the first is: {cause.strerror}"
+            f"{failed} of {failed + saved + len(receipt.unsaved)} files of the batch could not be saved "
+            f"to the end, and {others}; error.receipt tells of each, and the first is: {cause.strerror}"
         )
         error = BatchError(cause.errno or errno.EIO, message, path, receipt)
         error.__cause__ = cause

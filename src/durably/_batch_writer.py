@@ -7,7 +7,7 @@ import os
 import warnings
 
 from durably import _forks
-from durably._modes import parsed, with_action
+from durably._modes import with_action
 from durably._options import resolve
 from durably._paths import local
 from durably._save import Save

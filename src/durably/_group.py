@@ -279,10 +279,11 @@ class Group:
             staged.tail = None
         except OSError as error:
             self._fail(place, name, staged, error, save)
-        except BaseException:
+        except BaseException as error:
             # An interrupt: by what is on the disk.
-            if save.published or _outcomes.took_place(routine, save):
+            if _outcomes.took_place(routine, save):
                 staged.tail = None
+                _outcomes.remove_name(routine, save, error)
             raise
         if save.skipped:
             staged.traits = staged.traits.having(save.skipped)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from durably import _commit
+from durably._errors import StoreNamedError
 from durably._options import NONE, Options, resolve
 from durably._paths import local
 from durably._save import Save
@@ -78,10 +79,16 @@ def write_bytes(path: StrPath, data: Buffer, **options: Unpack[SaveOptions]) -> 
     builtin error the target is unchanged and nothing is left beside it, or the leftover is named in
     ``error.leftovers``.
     """
-    target = local(path)
     view: bytes | memoryview = data if isinstance(data, bytes) else bytes_of(data)
     size = len(view)
-    save = Save(target, resolve(options) if options else _DEFAULTS)
+    try:
+        save = Save(local(path), resolve(options) if options else _DEFAULTS)
+    except StoreNamedError:
+        save = None
+    if save is None:  # here, or the error would be the context of every error of the store
+        from durably._stores import _doors
+
+        return _doors.write_bytes(path, view, options, write_bytes)
     routine = _commit.routine()
     try:
         routine.locate(save)

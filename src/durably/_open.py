@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from durably._errors import StoreNamedError
 from durably._writer import AtomicWriter
 
 TYPE_CHECKING = False
@@ -92,12 +93,29 @@ def open(  # noqa: A001 # as gzip.open
     not be written), rewrite the old file itself from a flushed copy. None of the three promises
     remains then; the receipt says ``in_place``.
 
+    A URL (``s3://bucket/key``), an fsspec OpenFile or a UPath is saved to in the way of that store,
+    through fsspec (``durably[fsspec]`` and the store's own package). Two options are for them alone:
+
+    ``storage_options``: what the URL's file system is made with: credentials, an endpoint.
+    ``fs``: the file system itself; ``path`` is then a path there.
+
+    At a store the modes w and x write through, to a file that cannot seek; the others work on a local
+    copy. ``metadata="strict"``, ``symlinks`` other than "follow" and ``permissions`` are not to be
+    had, and ``overwrite=False`` where the store itself can refuse: otherwise `UnsupportedError`.
+
     Raises, before anything is staged, ValueError, TypeError or LookupError for bad arguments,
     FileNotFoundError (no directory; r+ without a file), PermissionError, FileExistsError,
     IsADirectoryError, and `UnsupportedError` for what cannot be saved to atomically: a FIFO, socket
-    or device, a URL, create-only on a file system that has no way to do it. In all these cases the
+    or device, a store that durably has no routine for, create-only where there is no way to do it. In all these cases the
     target was not changed. For the end of the block, see `AtomicWriter.commit`.
     """
-    return AtomicWriter(
-        path, mode, encoding=encoding, errors=errors, newline=newline, buffering=buffering, **options
-    )
+    try:
+        return AtomicWriter(
+            path, mode, encoding=encoding, errors=errors, newline=newline, buffering=buffering, **options
+        )
+    except StoreNamedError:
+        pass
+    from durably._stores import _doors
+
+    how = (mode, encoding, errors, newline, buffering)
+    return _doors.open_writer(path, how, options, AtomicWriter)

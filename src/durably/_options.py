@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 from collections import namedtuple
 from enum import StrEnum
 from functools import lru_cache
 
+from durably._errors import StoreNamedError
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from typing import ClassVar, Literal, NamedTuple, Self, TypedDict
+    from collections.abc import Iterator, Mapping
+    from typing import Any, ClassVar, Literal, NamedTuple, Self, TypedDict
 
     class SaveOptions(TypedDict, total=False):
         """The options that every door takes; see `durably.open` for their meaning."""
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
         permissions: int | None
         make_parents: bool
         allow_in_place: bool
+        storage_options: Mapping[str, Any] | None
+        fs: Any
 
 
 class Durability(StrEnum):
@@ -44,6 +49,7 @@ NONE, CONSISTENT, DURABLE = LEVELS = tuple(Durability)
 _METADATA = ("preserve", "strict", "fresh")
 _SYMLINKS = ("follow", "replace", "refuse")
 _PERMISSIONS = 0o7777
+_OF_STORES = "storage_options and fs name a store, which has no way to do this in one step; nothing was written"
 
 
 class Options:
@@ -70,7 +76,11 @@ class Options:
         permissions: int | None = None,
         make_parents: bool = False,
         allow_in_place: bool = False,
+        storage_options: object = None,
+        fs: object = None,
     ) -> None:
+        if storage_options is not None or fs is not None:
+            raise StoreNamedError(errno.ENOTSUP, _OF_STORES)
         self.durability = Durability(_one_of("durability", durability, tuple(Durability)))
         self.overwrite = _flag("overwrite", overwrite)
         self.metadata = _one_of("metadata", metadata, _METADATA)
@@ -144,7 +154,7 @@ if TYPE_CHECKING:
     class _Receipt(NamedTuple):
         path: str
         size: int
-        replaced: bool
+        replaced: bool | None
         in_place: bool
         durability: Durability
         steps: tuple[str, ...]
@@ -160,7 +170,8 @@ class Receipt(_Receipt):
 
     ``path``: the target as the caller named it, as text.
     ``size``: bytes in the new file.
-    ``replaced``: whether there was a file before.
+    ``replaced``: whether there was a file before; None at a store that was not asked, as that costs
+    a request.
     ``in_place``: whether the old file was rewritten instead (``allow_in_place=True``); then none of
     the three promises holds.
     ``durability``: the level that was kept, which a file system or an operating system may make

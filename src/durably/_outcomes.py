@@ -24,7 +24,7 @@ def receipt(routine: Routine, place: Place, name: str, staged: Staged) -> Receip
     traits, state = staged.traits, place.state
     level = traits.options.durability
     steps = (*traits.steps, *(("syncfs",) if not traits.flushed and level is not NONE else ()), "rename")
-    skipped = dict(traits.skipped)
+    skipped = traits.skipped | place.skipped
     kept = NONE
     if level is not NONE:
         assert place.file_system is not None
@@ -37,7 +37,10 @@ def receipt(routine: Routine, place: Place, name: str, staged: Staged) -> Receip
         skipped |= state.skipped
         kept = min(kept, state.limit if place.failure is None else CONSISTENT, key=LEVELS.index)
     path = place.full_path(name, staged)
-    return Receipt(path, staged.size, traits.replaced, False, kept, steps, skipped, traits.lost)
+    return Receipt(
+        path, staged.size, traits.replaced, in_place=False, durability=kept, steps=steps,
+        skipped=skipped, lost=traits.lost,
+    )  # fmt: skip
 
 
 def not_durable(routine: Routine, place: Place) -> Iterator[tuple[str, NotDurableError]]:
@@ -74,6 +77,16 @@ def remove(
     except OSError as failure:
         assert staged.tail is not None
         leave(error, os.path.join(place.path, staged.traits.stem + staged.tail), failure)
+
+
+def remove_name(routine: Routine, save: Save, error: BaseException) -> None:
+    """Remove the temporary's name where a link has published the file, and the name may have stayed."""
+    save.published = True
+    temporary = save.temporary or ""
+    try:
+        routine.remove(save)
+    except OSError as failure:
+        leave(error, os.path.join(save.where, temporary), failure)
 
 
 def leave(error: BaseException, path: str, failure: OSError) -> None:

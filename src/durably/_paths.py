@@ -5,11 +5,21 @@ from __future__ import annotations
 import errno
 import os
 
-from durably._errors import UnsupportedError
+from durably._errors import StoreNamedError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    StrPath = str | bytes | os.PathLike[str] | os.PathLike[bytes]
+    from typing import Any, Protocol
+
+    class Located(Protocol):
+        """What names a file system of fsspec and a path there: its OpenFile, or a UPath."""
+
+        @property
+        def fs(self) -> Any: ...
+        @property
+        def path(self) -> str: ...
+
+    StrPath = str | bytes | os.PathLike[str] | os.PathLike[bytes] | Located
 
 _SCHEME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+.-:")
 _LOCAL_PROTOCOLS = ("", "file", "local")
@@ -20,7 +30,7 @@ def local(path: StrPath) -> str:
 
     Raises TypeError for what is not a path, and UnsupportedError for a URL: a ``str`` with a scheme
     of two or more letters and ``://``, or an object of fsspec or universal_pathlib that names a
-    remote file.
+    remote file. The doors that save to stores go on from that error.
     """
     if type(path) is not str:
         return _converted(path)
@@ -37,7 +47,7 @@ def _converted(path: StrPath) -> str:
         raise _remote(path)
     if isinstance(path, str):
         return local(_plain(path))
-    return _plain(os.fsdecode(os.fspath(path)))
+    return _plain(os.fsdecode(os.fspath(path)))  # type: ignore[arg-type] # TypeError for what is no path
 
 
 def _plain(path: str) -> str:
@@ -50,6 +60,9 @@ def _is_url(path: str) -> bool:
     return len(scheme) > 1 and scheme[0].isalpha() and _SCHEME.issuperset(scheme)
 
 
-def _remote(path: object) -> UnsupportedError:
-    message = "names a store, and durably saves to local files only; nothing was written"
-    return UnsupportedError(errno.ENOTSUP, message, str(path))
+def _remote(path: object) -> StoreNamedError:
+    message = (
+        "names a store, which has no way to do this in one step; save single objects there, and many that "
+        "belong together through a table format (Delta Lake, Apache Iceberg); nothing was written"
+    )
+    return StoreNamedError(errno.ENOTSUP, message, str(path))

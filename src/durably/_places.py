@@ -12,7 +12,7 @@ from durably._save import Save
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import Any
 
     from durably._commit._routine import Routine
@@ -23,6 +23,7 @@ _TAIL = 20
 """Characters at the end of a temporary's name by which it is told from the others of its process."""
 _PINNED = 32
 """Directories that stay open, and are locked, to the end; the others are opened again to publish."""
+
 
 class Traits:
     """What many files have in common. They share one."""
@@ -118,6 +119,7 @@ class Place:
         "pinned",
         "settles",
         "shelter",
+        "skipped",
         "state",
         "unreadable",
     )
@@ -140,6 +142,8 @@ class Place:
         """The steps, limits and omissions of its own flush."""
         self.unreadable = ""
         """Why it cannot be flushed at all: it may be written but not read."""
+        self.skipped: dict[str, str] = {}
+        """What else the receipts of its files tell."""
         self.failure: OSError | None = None
         """Why it could not be flushed."""
         self.file_system: FileSystem | None = None
@@ -170,27 +174,38 @@ class Place:
         """Open it again. Raises OSError where another directory has its path by now."""
         if self.directory is None:
             directory = routine.open_directory(self.path)
-            if routine.identify(directory) != self.identity:
+            try:
+                self._check(routine.identify(directory))
+            except BaseException:
                 routine.close_directory(directory)
-                raise OSError(errno.ESTALE, "the directory was moved or replaced meanwhile", self.path)
+                raise
             self.directory = directory
 
+    def _check(self, identity: object) -> None:
+        if identity != self.identity:
+            raise OSError(errno.ESTALE, "the directory was moved or replaced meanwhile", self.path)
+
     def close(self, routine: Routine) -> None:
-        """Close it, unless it is to stay open."""
+        """Close it, unless it is to stay open. Nothing is raised: it was only read."""
         if not self.pinned:
             directory, self.directory = self.directory, None
             if directory is not None:
-                routine.close_directory(directory)
+                self.quietly(routine.close_directory, directory)
 
     def unpin(self, routine: Routine) -> None:
         """Close it at the end, and let sweeps in."""
         self.pinned = False
         shelter, self.shelter = self.shelter, None
+        if shelter is not None:
+            self.quietly(routine.unshelter, shelter)
+        self.close(routine)
+
+    def quietly(self, close: Callable[[Any], None], what: Any) -> None:
+        """Close what was only read: an error is told by the receipts."""
         try:
-            if shelter is not None:
-                routine.unshelter(shelter)
-        finally:
-            self.close(routine)
+            close(what)
+        except OSError as error:
+            self.skipped["close"] = str(error.strerror)
 
 
 class Places:
@@ -234,22 +249,20 @@ class Places:
     def above(self, save: Save) -> list[tuple[Place, str]]:
         """The directories that the save has made, the lowest first, each with the place it was made in.
 
-        From now on they are the group's.
+        From now on they are the group's; an exception leaves all of them with the save.
         """
-        routine = self.routine
-        path = routine.location(save, "")
+        path = self.routine.location(save, "")
         made: list[tuple[Place, str]] = []
-        while save.made:
-            parent, name = save.made[-1]
+        for parent, name in reversed(save.made):
             path = os.path.dirname(path.rstrip(os.sep)) or path
-            identity = routine.identify(parent)
+            identity = self.routine.identify(parent)
             place = self.all.get(identity) or self._add(identity, parent, path, save, os.path.join(path, ""))
+            made.append((place, name))
+        opened, save.made = save.made, ()
+        for (parent, _), (place, _) in zip(reversed(opened), made, strict=True):
             place.settles = True
-            if name:  # otherwise somebody else's by now
-                made.append((place, name))
-            save.made = save.made[:-1]
-            routine.close_directory(parent)
-        return made
+            place.quietly(self.routine.close_directory, parent)
+        return [entry for entry in made if entry[1]]  # without a name: somebody else's by now
 
     def _add(self, identity: object, directory: Any, path: str, save: Save, head: str) -> Place:
         routine = self.routine

@@ -5,19 +5,25 @@ from __future__ import annotations
 import os
 
 from durably import _commit
+from durably._errors import StoreNamedError
 from durably._options import Guarantees
 from durably._paths import local
 from durably._promises import promises
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
     from durably._paths import StrPath
 
 
-def probe(path: StrPath) -> Guarantees:
+def probe(
+    path: StrPath, *, storage_options: Mapping[str, Any] | None = None, fs: Any = None
+) -> Guarantees:
     """Find out what a durable save to ``path`` keeps, and what the file system there supports.
 
-    ``path``: a str, bytes or PathLike. An existing directory is looked at itself; for anything else,
+    ``path``: a str, bytes or PathLike, or what names a store. An existing directory is looked at itself; for anything else,
     whether it exists or not, the directory that a save to it would use (a symbolic link is followed).
 
     The three promises come from a table, by operating system, type of file system and mount options;
@@ -25,11 +31,23 @@ def probe(path: StrPath) -> Guarantees:
     directory, which is removed again. It is empty where the directory cannot be written.
 
     Returns a `Guarantees`. Raises FileNotFoundError or NotADirectoryError where there is no such
-    directory, PermissionError where it may not be opened, UnsupportedError for a URL or an unknown
+    directory, PermissionError where it may not be opened, UnsupportedError for an unknown
     operating system, TypeError for what is not a path, and OSError where the device fails. Nothing
     is left on the disk, unless that error itself says that a directory could not be removed.
+
+    For a store (``storage_options``, ``fs``: see `durably.open`) the promises are its routine's, and it
+    is asked nothing. UnsupportedError: durably has no routine for it.
     """
-    text = local(path)
+    text = None
+    if storage_options is None and fs is None:
+        try:
+            text = local(path)
+        except StoreNamedError:
+            pass
+    if text is None:
+        from durably._stores import _doors
+
+        return _doors.probe(path, {"storage_options": storage_options, "fs": fs}, probe)
     routine = _commit.routine()
     directory = routine.open_directory(_directory(text))
     try:

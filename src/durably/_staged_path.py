@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 
 from durably import _commit, _forks
+from durably._errors import StoreNamedError
 from durably._options import resolve
 from durably._paths import local
 from durably._save import Save
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from durably._options import Receipt, SaveOptions
     from durably._paths import StrPath
+    from durably._stores._doors import StagedObject
 
 
 class staged_path:  # noqa: N801 # used like a function, as contextlib.suppress is
@@ -42,16 +44,26 @@ class staged_path:  # noqa: N801 # used like a function, as contextlib.suppress 
     The file was written through descriptors that are not ours, so a write error that came before
     the end may be missed, except on ext4, xfs and btrfs since Linux 5.8: elsewhere the receipt says
     so under "witness".
+
+    At a store, the private directory is a local one, and the file is sent at the end of the block.
     """
 
-    __slots__ = ("_entered", "_generation", "_is_open", "_routine", "_save", "receipt")
+    __slots__ = ("_elsewhere", "_entered", "_generation", "_is_open", "_routine", "_save", "receipt")
 
     def __init__(self, path: StrPath, **options: Unpack[SaveOptions]) -> None:
-        self._save = Save(local(path), resolve(options))
-        self._routine = _commit.routine()
         self._entered = self._is_open = False
         self._generation = _forks.generation
         self.receipt: Receipt | None = None
+        self._elsewhere: StagedObject | staged_path | None = None
+        try:
+            self._save = Save(local(path), resolve(options))
+            self._routine = _commit.routine()
+        except StoreNamedError:
+            self._save = None
+        if self._save is None:
+            from durably._stores import _doors
+
+            self._elsewhere = _doors.staged(path, options, staged_path)
 
     def __enter__(self) -> Path:
         from pathlib import Path  # costs as much as the rest of the package, and only this door needs it
@@ -60,6 +72,8 @@ class staged_path:  # noqa: N801 # used like a function, as contextlib.suppress 
             raise ValueError("a staged_path is entered once")
         self._entered = True
         self._generation = _forks.generation
+        if self._elsewhere is not None:
+            return self._elsewhere.__enter__()
         self._is_open = True
         try:
             self._routine.locate(self._save)
@@ -76,6 +90,10 @@ class staged_path:  # noqa: N801 # used like a function, as contextlib.suppress 
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        if self._elsewhere is not None:
+            self._elsewhere.__exit__(kind, error, traceback)
+            self.receipt = self._elsewhere.receipt
+            return
         save, routine = self._save, self._routine
         if self._generation != _forks.generation:
             if error is None:

@@ -7,12 +7,13 @@ import stat
 import time
 
 from durably import _commit, _names
-from durably._errors import UnsupportedError
+from durably._errors import StoreNamedError, UnsupportedError
 from durably._options import Record
 from durably._paths import local
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
 
     from durably._commit._routine import Routine
@@ -40,7 +41,14 @@ class Swept(Record):
         self.reason: str = reason
 
 
-def sweep(directory: StrPath, older_than: float = 3600, dry_run: bool = False) -> list[Swept]:
+def sweep(
+    directory: StrPath,
+    older_than: float = 3600,
+    dry_run: bool = False,
+    *,
+    storage_options: Mapping[str, Any] | None = None,
+    fs: Any = None,
+) -> list[Swept]:
     """Remove the temporaries that killed processes left in a directory.
 
     ``directory``: str, bytes or PathLike. Its subdirectories are not visited.
@@ -54,10 +62,27 @@ def sweep(directory: StrPath, older_than: float = 3600, dry_run: bool = False) -
 
     Returns what was found, each a record with ``path``, ``removed`` and ``reason``. Raises OSError if
     the directory cannot be read; one that cannot be removed is reported, not raised.
+
+    At a store (a URL; ``storage_options``, ``fs``: see `durably.open`) these are the uploads under a
+    prefix that were not completed, or the temporaries in a directory. Nobody can tell there whether
+    their maker lives: whatever is older goes, of other programs too in the case of uploads, so
+    ``older_than`` must be longer than the longest save. UnsupportedError where a store does not list
+    them.
     """
     if not older_than >= 0:
         raise ValueError(f"older_than must be a number of seconds from 0 up, not {older_than!r}")
-    path = local(directory)
+    path = None
+    if storage_options is None and fs is None:
+        try:
+            path = local(directory)
+        except StoreNamedError:
+            pass
+    if path is None:
+        from durably._stores import _leftovers
+
+        options = {"storage_options": storage_options, "fs": fs}
+        found = _leftovers.sweep(directory, options, older_than, dry_run=dry_run)
+        return sweep(found, older_than, dry_run) if isinstance(found, str) else [Swept(*one) for one in found]
     routine = _commit.routine()
     opened = routine.open_directory(path)
     try:

@@ -228,7 +228,7 @@ class Transaction:
         return self._staging, self._staging.begin(parts, local(path), options, expect, private=private)
 
     def _give_up(self, save: StagedSave, error: BaseException) -> None:
-        self._staging.abandon(save)
+        self._staging.abandon(save, error)
         if isinstance(error, OSError):
             error.filename, error.filename2 = save.path, None
 

@@ -65,8 +65,8 @@ class TransactionWriter(_Life["F_co"]):
             self._save = staging.begin(*target, resolve(options), expected)
             try:
                 self._stage(how)
-            except BaseException:
-                staging.abandon(self._save)
+            except BaseException as error:
+                staging.abandon(self._save, error)
                 raise
         self._is_open = True
         _forks.watch(self._channel, staging.root.routine, self._save)
@@ -107,7 +107,7 @@ class TransactionWriter(_Life["F_co"]):
         traceback: TracebackType | None,
     ) -> None:
         if error is not None:
-            self.discard()
+            self._give_up(error)
         elif self._is_open:
             self.add()
 
@@ -130,19 +130,28 @@ class TransactionWriter(_Life["F_co"]):
                 size = staging.root.routine.calls.fstat(save.fd).st_size
                 self._decide()
                 staging.finish(save, size, self._expected)
-            except BaseException:
+            except BaseException as error:
                 self._decide()
-                staging.abandon(save)
+                staging.abandon(save, error)
                 raise
 
     def discard(self) -> None:
-        """Throw the file away. Nothing where it was decided already."""
+        """Throw the file away. Nothing where it was decided already.
+
+        Raises OSError if the temporary cannot be removed; it is named in ``error.leftovers``.
+        """
+        error = OSError(errno.EIO, "the temporary could not be removed", self.path)
+        self._give_up(error)
+        if hasattr(error, "leftovers"):
+            raise error
+
+    def _give_up(self, error: BaseException) -> None:
         if not self._is_open:
             return
         self._decide()
         if self._generation == _forks.generation:
             with self._lock:
-                self._staging.abandon(self._save)
+                self._staging.abandon(self._save, error)
 
     def _decide(self) -> None:
         if self._is_open:
@@ -153,7 +162,7 @@ class TransactionWriter(_Life["F_co"]):
 
     def __del__(self) -> None:
         if getattr(self, "_is_open", False) and self._generation == _forks.generation:
-            self.discard()
+            self._give_up(RuntimeError())
             warnings.warn(
                 f"unfinished file of a transaction, {self.path!r}, was thrown away: use it in a with block, "
                 "or call add() or discard()",

@@ -98,7 +98,7 @@ def abandon(trees: Trees, save: TreeSave, error: BaseException) -> None:
     if save.directory is not None:  # else it was concluded
         known = _is_known(trees, save)
         if not known:
-            note_leftovers(error, trees.leftovers(save), "the target may lead to it")
+            note_leftovers(error, trees.doubtful(save), "the target may lead to it")
         elif save.published:
             _finish_quietly(trees, save, error)
         else:

@@ -8,6 +8,10 @@ fails: an exception that leaves a ``with`` block discards, also where fsspec, a 
 layer or a client in between drops it; so does a handle that is dropped. Needs ``durably[fsspec]``.
 """
 
+# fsspec is not typed:
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
+
 from __future__ import annotations
 
 import errno
@@ -19,7 +23,6 @@ from fsspec.compression import compr
 from fsspec.core import get_compression
 from fsspec.implementations.local import LocalFileSystem
 from fsspec.registry import get_filesystem_class, register_implementation
-from fsspec.utils import stringify_path
 
 from durably._errors import UnsupportedError
 from durably._fsspec import _entries
@@ -65,11 +68,11 @@ class DurableFileSystem(LocalFileSystem, metaclass=_OneSpelling):  # type: ignor
     empty may not be (`rmdir` then says so).
     """
 
-    protocol = ("durable",)
+    protocol: tuple[str, ...] = ("durable",)
 
     def __init__(
         self,
-        auto_mkdir: bool = True,  # noqa: FBT001 # as LocalFileSystem's
+        auto_mkdir: bool = True,  # as LocalFileSystem's
         *,
         durability: str = "durable",
         metadata: str = "preserve",
@@ -144,10 +147,10 @@ class DurableFileSystem(LocalFileSystem, metaclass=_OneSpelling):  # type: ignor
             return
         options = self._saving(target, kwargs)
         if mode == "create":
-            options = {**options, "overwrite": False}
+            options = cast("SaveOptions", {**options, "overwrite": False})
         write_bytes(target, value, **options)
 
-    def touch(self, path: Any, truncate: bool = True, **kwargs: Any) -> None:  # noqa: FBT001
+    def touch(self, path: Any, truncate: bool = True, **kwargs: Any) -> None:
         """Make an empty file, or with ``truncate=False`` set the times of one that is there."""
         target = self._strip_protocol(path)
         if truncate:
@@ -168,9 +171,11 @@ class DurableFileSystem(LocalFileSystem, metaclass=_OneSpelling):  # type: ignor
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), source)
         if os.path.exists(target) and os.path.samefile(source, target):
             raise shutil.SameFileError(f"{source!r} and {target!r} are the same file")
-        with open(source, "rb", buffering=0) as old:
-            with self.open(target, "xb" if mode == "create" else "wb") as new:
-                shutil.copyfileobj(old, new, _COPY_CHUNK)
+        with (
+            open(source, "rb", buffering=0) as old,
+            self.open(target, "xb" if mode == "create" else "wb") as new,
+        ):
+            shutil.copyfileobj(old, new, _COPY_CHUNK)
 
     # Names.
 
@@ -180,12 +185,12 @@ class DurableFileSystem(LocalFileSystem, metaclass=_OneSpelling):  # type: ignor
             return path.rstrip("/") or "/"
         return super()._strip_protocol(path)
 
-    def mkdir(self, path: Any, create_parents: bool = True, **kwargs: Any) -> None:  # noqa: FBT001
+    def mkdir(self, path: Any, create_parents: bool = True, **kwargs: Any) -> None:
         """Make a directory; FileExistsError if there is anything of that name."""
         mode = 0o777 if create_parents else kwargs.get("mode", 0o777)
         _entries.make_directory(self._strip_protocol(path), self._level, parents=create_parents, mode=mode)
 
-    def makedirs(self, path: Any, exist_ok: bool = False) -> None:  # noqa: FBT001
+    def makedirs(self, path: Any, exist_ok: bool = False) -> None:
         """Make a directory and those above it."""
         target = self._strip_protocol(path)
         if exist_ok and os.path.isdir(target):
@@ -207,7 +212,7 @@ class DurableFileSystem(LocalFileSystem, metaclass=_OneSpelling):  # type: ignor
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), target)
         _entries.remove(target, self._level)
 
-    def rm(self, path: Any, recursive: bool = False, maxdepth: int | None = None) -> None:  # noqa: FBT001
+    def rm(self, path: Any, recursive: bool = False, maxdepth: int | None = None) -> None:
         """Remove files, and with ``recursive`` directories. Nothing beyond a mount is removed."""
         for each in path if isinstance(path, list) else [path]:
             target = self._strip_protocol(each)
@@ -218,7 +223,7 @@ class DurableFileSystem(LocalFileSystem, metaclass=_OneSpelling):  # type: ignor
                     raise ValueError("Cannot delete current working directory")
             _entries.remove(target, self._level)
 
-    def mv(self, path1: Any, path2: Any, recursive: bool = True, **kwargs: Any) -> None:  # noqa: FBT001
+    def mv(self, path1: Any, path2: Any, recursive: bool = True, **kwargs: Any) -> None:
         """Rename a file or directory, into ``path2`` where that is a directory.
 
         A file is copied and removed where the two lie on different file systems; a directory is not:
@@ -268,7 +273,7 @@ class DurableFileSystem(LocalFileSystem, metaclass=_OneSpelling):  # type: ignor
 
     # Reading.
 
-    def ls(self, path: Any, detail: bool = False, **kwargs: Any) -> list[Any]:  # noqa: FBT001
+    def ls(self, path: Any, detail: bool = False, **kwargs: Any) -> list[Any]:
         """List a directory, without the temporaries of saves that are under way."""
         found: list[Any] = super().ls(path, detail=detail, **kwargs)
         return [each for each in found if not _entries.is_temporary(each["name"] if detail else each)]
@@ -288,7 +293,7 @@ class DurableLocalFiles(DurableFileSystem):
 
     protocol = ("file", "local")
 
-    def __init__(self, auto_mkdir: bool = False, **options: Any) -> None:  # noqa: FBT001
+    def __init__(self, auto_mkdir: bool = False, **options: Any) -> None:
         super().__init__(auto_mkdir=auto_mkdir, **options)
 
 

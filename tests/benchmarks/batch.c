@@ -49,14 +49,13 @@ static int look(int directory, const char *name, struct stat *old) {
     return 1;
 }
 
-static void stage(const char *path, long number) {
+static void stage(const char *path, int directory, long number) {
     char name[32], hidden[128], names[XATTR_ROOM];
     struct stat status, old;
-    int directory = DO(open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     snprintf(name, sizeof name, "%ld", number);
     temporary(hidden, sizeof hidden, number);
+    DO(stat(path, &status)); /* does it still lead to that directory? */
     int replaces = look(directory, name, &old);
-    DO(fstat(directory, &status));
     int file = DO(openat(directory, hidden, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
                          replaces ? 0600 : 0666));
     if (replaces) {
@@ -68,14 +67,13 @@ static void stage(const char *path, long number) {
     if (!replaces)
         DO(fstat(file, &status));
     DO(close(file));
-    DO(close(directory));
 }
 
 static void save(const char *path, long count) {
     char name[32], hidden[128];
     int directory = DO(open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     for (long number = 0; number < count; number++)
-        stage(path, number);
+        stage(path, directory, number);
     DO(syncfs(directory));
     for (long number = 0; number < count; number++) {
         snprintf(name, sizeof name, "%ld", number);

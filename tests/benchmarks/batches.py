@@ -1,8 +1,8 @@
 """Many small files: durably.Batch beside the classic recipe in a loop, and beside the same calls in C.
 
-    python tests/benchmarks/batches.py [--quick] [--json FILE] [--disk DIRECTORY] [ext4 | xfs | btrfs | growth ...]
+    python tests/benchmarks/batches.py [--quick] [--json FILE] [--disk DIRECTORY] [FIGURE ...]
 
-Each file system is a fresh image, mounted where only this process sees it; that takes root.
+Figures: ext4, xfs, btrfs, growth; without a name, all of them. Each file system is a fresh image, mounted where only this process sees it; that takes root.
 """
 
 from __future__ import annotations
@@ -180,17 +180,17 @@ def _drain(directory: Path) -> None:
         os.close(fd)
 
 
-def growth(parent: Path, rounds: int) -> list[dict[str, float]]:
+def growth(parent: Path, rounds: int) -> list[dict[str, str | float]]:
     """The time of one file, and the peak of the process's memory, from 100 files to 100,000."""
-    found = []
+    found: list[dict[str, str | float]] = []
     for kind in _TARGETS:
         with fresh(kind, parent) as place:
             for count in _GROWTH:
                 runs = [_grown(place / f"{count}-{number}", count) for number in range(rounds)]
                 seconds, peak = min(run[0] for run in runs), max(run[1] for run in runs)
-                row = {"files": count, "us_each": seconds / count * 1e6, "peak_mib": peak / 1024}
-                print(f"{kind}: {count} files: {row['us_each']:.1f} us each, {row['peak_mib']:.1f} MiB at the peak")
-                found.append({"file_system": kind, **row})  # type: ignore[dict-item]
+                each, mebibytes = seconds / count * 1e6, peak / 1024
+                print(f"{kind}: {count} files: {each:.1f} us each, {mebibytes:.1f} MiB at the peak")
+                found.append({"file_system": kind, "files": count, "us_each": each, "peak_mib": mebibytes})
     return found
 
 
@@ -218,7 +218,8 @@ def main() -> None:
             ratios.append(ratio)
             print(
                 f"{ratio.figure}: {ratio.contender} takes {ratio.median:.2f} x the time of {ratio.base} "
-                f"({ratio.low:.2f}-{ratio.high:.2f}; {ratio.seconds * 1e3:.1f} ms); {ratio.target}: {ratio.verdict}"
+                f"({ratio.low:.2f}-{ratio.high:.2f}; {ratio.seconds * 1e3:.1f} ms); "
+                f"{ratio.target}: {ratio.verdict}"
             )
     grown = growth(arguments.disk, 1 if arguments.quick else 3) if "growth" in wanted else []
     if arguments.json:

@@ -23,11 +23,19 @@ _PARTS = (
     "src", "tests", "platforms", "docs", ".ci", ".github",
     "pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "CONTRIBUTING.md",
 )  # fmt: skip
+#: Where the tests put their files.
+DRIVES = {"C:": "C:\\tmp", "a drive that maps a folder of Linux": "L:\\"}
+# Wine takes TEMP from its registry, not from its environment.
+_START = """
+import os, runpy, sys
+os.environ["TEMP"] = os.environ["TMP"] = sys.argv.pop(1)
+runpy.run_module("pytest", run_name="__main__", alter_sys=True)
+"""
 _NEVER = shutil.ignore_patterns("__pycache__", ".hypothesis", ".pytest_cache", "*.pyc")
 
 
 def run(version: str, arguments: list[str], tools: Tools) -> int:
-    """Set everything up and run pytest on both drives; the worse of the exit codes."""
+    """Set everything up and run pytest on both drives at once; the worse of the exit codes."""
     started = time.monotonic()
     copy, linux = MEMORY / "copy", MEMORY / "linux"
     linux.mkdir()
@@ -41,9 +49,10 @@ def run(version: str, arguments: list[str], tools: Tools) -> int:
     prefix = MEMORY / "prefix"
     environment = install.prefix(tools, prefix, {"l": linux, "r": copy})
     (prefix / "drive_c" / "tmp").mkdir()
-    say(f"set up in {time.monotonic() - started:.0f} s")
-    codes = [_pytest(exe, place, arguments, environment, tools) for place in (r"C:\tmp", "L:\\")]
-    return max(codes)
+    _say(f"Python {version}: set up in {time.monotonic() - started:.0f} s")
+    command = [tools.wine, str(exe), "-X", "utf8", "-c", _START]
+    runs = [(drive, _start([*command, place, *arguments], environment)) for drive, place in DRIVES.items()]
+    return max([_finish(drive, run, started) for drive, run in runs])
 
 
 def _copy(place: Path) -> None:
@@ -56,30 +65,25 @@ def _copy(place: Path) -> None:
             shutil.copyfile(source, place / part)
 
 
-def _pytest(
-    exe: Path, place: str, arguments: list[str], environment: dict[str, str], tools: Tools
-) -> int:
-    """Pytest's exit code. Its files lie in ``place``, as Windows calls it."""
-    say(f"files in {place}")
-    started = time.monotonic()
-    process = subprocess.Popen(
-        # Python cannot start with a plain file of Linux as one of the three: pipes and the null device.
-        [tools.wine, str(exe), "-X", "utf8", "-m", "pytest", "-p", "no:cacheprovider", *arguments],
-        cwd=MEMORY / "copy",
-        env=environment | {"TEMP": place, "TMP": place, "PYTHONDONTWRITEBYTECODE": ""},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+def _start(command: list[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    # Python cannot start with a plain file of Linux as one of the three: pipes and the null device.
+    pipe, null = subprocess.PIPE, subprocess.DEVNULL
+    return subprocess.Popen(
+        command, cwd=MEMORY / "copy", env=environment, stdin=null, stdout=pipe, stderr=subprocess.STDOUT
     )
-    assert process.stdout is not None
-    for line in process.stdout:
+
+
+def _finish(drive: str, run: subprocess.Popen[bytes], started: float) -> int:
+    """Show what pytest says. Its exit code."""
+    _say(f"files on {drive}")
+    assert run.stdout is not None
+    for line in run.stdout:
         sys.stdout.buffer.write(line.replace(b"\r\n", b"\n"))
         sys.stdout.buffer.flush()
-    code = process.wait()
-    say(f"files in {place}: exit code {code}, {time.monotonic() - started:.0f} s")
+    code = run.wait()
+    _say(f"files on {drive}: exit code {code}, {time.monotonic() - started:.0f} s after the start")
     return code
 
 
-def say(what: str) -> None:
-    """A heading."""
+def _say(what: str) -> None:
     print(f"\n== {what}", flush=True)

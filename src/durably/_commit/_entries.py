@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import stat
 from abc import ABC, abstractmethod
 
@@ -133,7 +134,22 @@ class PosixEntries(Entries):
             return
         save = Save("", _OPTIONS)
         save.staging, save.temporary = old, name
-        self.routine.move_exclusively(save, new, as_name)
+        try:
+            self.routine.move_exclusively(save, new, as_name)
+        except UnsupportedError:
+            # A directory has no hard links. Renamed over one that somebody makes just now, it fails, or
+            # takes the place of an empty one: rename(2).
+            if not stat.S_ISDIR(self.calls.stat(name, dir_fd=old, follow_symlinks=False).st_mode):
+                raise
+            self._check_free(new, as_name)
+            self.calls.replace(name, as_name, src_dir_fd=old, dst_dir_fd=new)
+
+    def _check_free(self, directory: int, name: str) -> None:
+        try:
+            self.calls.stat(name, dir_fd=directory, follow_symlinks=False)
+        except FileNotFoundError:
+            return
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), name)
 
     def link(self, old: int, name: str, new: int, as_name: str) -> None:
         try:

@@ -108,7 +108,7 @@ class MacOS(Posix):
         self.calls.close(fd)
         self.calls.unlink(temporary, dir_fd=save.staging)
         # Of the kind that a sweep leaves alone while its process lives: the lock comes after the name.
-        save.temporary = _names.fresh("f")
+        save.temporary = _names.fresh("f" if save.held else save.kind)
         try:
             self.calls.fclonefileat(source, save.staging, save.temporary, 0)
         except OSError as error:

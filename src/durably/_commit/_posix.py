@@ -212,27 +212,35 @@ class Posix(Routine):
                 _removal.remove_made(self, save)
 
     def release(self, save: Save) -> None:
-        closing = [*save.closing, save.directory if save.directory != save.borrowed else None]
+        if save.closing or save.made or save.fd != CLOSED or save.staging is not save.directory:
+            self._release_staged(save)
+        # Closed right here: an interrupt at the entry of a method of ours would lose the descriptor.
+        fd, save.directory, save.staging = save.directory, None, None
+        if fd is not None and fd != save.borrowed:
+            try:
+                self.calls.close(fd)
+            except OSError as error:
+                save.skipped["close"] = str(error.strerror)
+
+    def _release_staged(self, save: Save) -> None:
+        """Close what is open besides the target's directory."""
+        closing = [*save.closing, *[parent for parent, _ in save.made]]
         if save.staging is not save.directory:
             closing.append(save.staging)
-        for parent, _ in save.made:
-            closing.append(parent)
         if save.fd != CLOSED:
             closing.append(save.fd)
         # Without a call in between: where an interrupt breaks this off, another release closes the rest.
         save.closing = closing
-        save.directory = save.staging = None
+        save.staging = save.directory
         save.fd = CLOSED
         save.made = ()
         while closing:
             fd = closing[-1]
             del closing[-1]
-            # Closed right here: an interrupt at the entry of a method of ours would lose the descriptor.
-            if fd is not None:
-                try:
-                    self.calls.close(fd)
-                except OSError as error:
-                    save.skipped["close"] = str(error.strerror)
+            try:
+                self.calls.close(fd)
+            except OSError as error:
+                save.skipped["close"] = str(error.strerror)
 
     # Many files together.
 

@@ -91,7 +91,10 @@ def remove_entry(routine: Posix, directory: int, name: str) -> None:
         if mounted:
             message = f"another file system is mounted in it, at {mounted[0]}"
             raise OSError(errno.EBUSY, message, name) from error
-        _Remover(routine, directory).remove(directory, name, 0)
+        remover = _Remover(routine, directory)
+        remover.remove(directory, name, 0)
+        while remover.moved:
+            remover.remove(directory, remover.moved.pop(), 0)
 
 
 class _Remover:
@@ -100,14 +103,16 @@ class _Remover:
     def __init__(self, routine: Posix, top: int) -> None:
         self.routine = routine
         self.top = top
+        self.moved: list[str] = []
+        """Directories that were too deep, and lie in ``top`` now."""
 
     def remove(self, parent: int, name: str, depth: int) -> None:
         calls = self.routine.calls
         if depth > _DEEPEST:
             # Neither the stack nor the descriptors suffice for every depth: go on from above.
             above = _names.fresh("d")
+            self.moved.append(above)
             calls.replace(name, above, src_dir_fd=parent, dst_dir_fd=self.top)
-            self.remove(self.top, above, 0)
             return
         attempt = 0
         while True:

@@ -377,7 +377,13 @@ class Trees:
     def leftovers(self, save: TreeSave) -> tuple[str, ...]:
         """What is still there of what `remove_old` or `discard` removes: where it lies, for a message."""
         version = save.old_version if save.published else save.version
-        names = (save.private, version)
+        return self._located(save, (save.private, version))
+
+    def doubtful(self, save: TreeSave) -> tuple[str, ...]:
+        """The same where it is not known which tree the target leads to: any of them may be in use."""
+        return self._located(save, (save.private, save.version, save.old_version))
+
+    def _located(self, save: TreeSave, names: tuple[str | None, ...]) -> tuple[str, ...]:
         return tuple(self.routine.location(save, name) for name in names if name is not None)
 
     def remove_old(self, save: TreeSave) -> None:
@@ -400,18 +406,16 @@ class Trees:
             self._discard_private(save)
 
     def _discard_private(self, save: TreeSave) -> None:
-        try:
-            self.routine.remove(save)
-        except OSError as error:
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST) or save.private is None:
-                raise
-            # Somebody writes faster than we remove; by the old path nobody comes in any more.
+        if save.private is not None:
+            # Who still writes by the old path finds nothing there, and cannot be faster than we are.
             away = _names.fresh("d")
-            self.calls.replace(
-                save.private, away, src_dir_fd=save.directory, dst_dir_fd=save.directory
-            )
-            save.private = away
-            self.routine.remove(save)
+            try:
+                self.calls.replace(save.private, away, src_dir_fd=save.directory, dst_dir_fd=save.directory)
+            except OSError:
+                pass  # it is removed where it is, or that fails and is told
+            else:
+                save.private = away
+        self.routine.remove(save)
 
 
 def _check_kind(save: TreeSave, found: os.stat_result) -> None:

@@ -77,7 +77,10 @@ class WindowsEntries(Entries):
         try:
             self.files.rename(fd, source, target, replace=replace)
         finally:
-            self.calls.close(fd)
+            try:
+                self.calls.close(fd)
+            except OSError:
+                pass  # it was only renamed
 
     def link(self, old: str, name: str, new: str, as_name: str) -> None:
         try:

@@ -37,7 +37,6 @@ class DurableFile(io.BufferedIOBase):
 
     name: str
     mode: str
-    write: Callable[[Any], int]
 
     def __init__(
         self,
@@ -58,7 +57,7 @@ class DurableFile(io.BufferedIOBase):
         self._ended = ended
         self._before = _inference.pending()
         # The buffer's own method: no call of ours for each piece that is written.
-        self.write = self._file.write  # type: ignore[method-assign]
+        vars(self)["write"] = self._file.write
         self.path = self.name = path
         self.mode = mode
         self.fs = fs
@@ -110,11 +109,10 @@ class DurableFile(io.BufferedIOBase):
         self._closed = True
         writer = self._writer_of()
         try:
-            self.receipt = writer.commit()
+            return writer.commit()
         finally:
-            self.receipt = self.receipt or writer.receipt
+            self.receipt = writer.receipt
             self._leave()
-        return self.receipt
 
     def discard(self) -> None:
         """Throw away what was written; the target stays as it is.
@@ -178,7 +176,11 @@ class DurableFile(io.BufferedIOBase):
             self._leave()
 
     def _dealloc_warn(self, source: object) -> None:
-        """TextIOWrapper and BufferedWriter call this when they are finalized, before they close us."""
+        # TextIOWrapper and BufferedWriter call this when they are finalized, before they close us.
+        self.give_up(source)
+
+    def give_up(self, source: object) -> None:
+        """Have `close` discard with a warning: the layer above was finalized unfinished."""
         # It still flushes before it closes us: nothing is closed here.
         if self._generation == _forks.generation:
             self._given_up = f"given up unfinished under a {type(source).__name__}"
@@ -188,6 +190,10 @@ class DurableFile(io.BufferedIOBase):
         self._closed = True
 
     # The file.
+
+    def write(self, data: Any, /) -> int:
+        """Write bytes; returns their number."""
+        return int(self._file.write(data))
 
     def readable(self) -> bool:
         """Whether it was opened with a "+"."""
@@ -267,12 +273,12 @@ class DurableFile(io.BufferedIOBase):
         return {name: getattr(self, name) for name in _PICKLED}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
+        vars(self).update(state)
         self._closed, self._doomed, self._given_up, self._generation = True, False, "", -1
         self._writer = self._ended = self._before = None
         self._file = io.BytesIO()
         self._file.close()
-        self.write = self._file.write  # type: ignore[method-assign]
+        vars(self)["write"] = self._file.write
 
     def __copy__(self) -> NoReturn:
         raise TypeError("the handle of a save cannot be copied")

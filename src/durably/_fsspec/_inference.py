@@ -8,9 +8,10 @@ happened. So a file that is closed looks itself whether one is leaving a with st
 from __future__ import annotations
 
 import dis
+import inspect
 import sys
+from typing import TYPE_CHECKING, cast
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import FrameType, TracebackType
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 _LEAVING = dis.opmap.get("WITH_EXCEPT_START")
 _EXITS = frozenset({"__exit__", "__aexit__"})
 _FINALIZER = "__del__"
-_FINALIZER_DEPTH = 6
+_FINALIZER_DEPTH = 8  # two of them our own
 _CHAIN = 16
 
 
@@ -57,8 +58,7 @@ def failure(before: Pending | None) -> BaseException | None:
 
 def is_finalizing() -> bool:
     """Whether a ``__del__`` is among the nearest callers: its object was given up unfinished."""
-    # Not _getframe(n): a thread of Arrow's or duckdb's has no caller in Python.
-    frame = sys._getframe().f_back  # noqa: SLF001 # documented, for such uses
+    frame = inspect.currentframe()  # a thread of Arrow's or duckdb's has no callers in Python
     for _ in range(_FINALIZER_DEPTH):
         if frame is None:
             return False
@@ -81,7 +81,7 @@ def _exits(error: BaseException) -> int:
     """How many callers are leaving a with statement by this exception."""
     passed = _frames(error.__traceback__)
     found = 0
-    frame: FrameType | None = sys._getframe().f_back  # noqa: SLF001
+    frame = inspect.currentframe()
     while frame is not None:
         if frame in passed and frame.f_code.co_code[frame.f_lasti] == _LEAVING:
             found += 1
@@ -102,6 +102,8 @@ def _frames(traceback: TracebackType | None) -> set[FrameType]:
 
 def _holds(frame: FrameType, error: BaseException) -> bool:
     for value in frame.f_locals.values():
-        if value is error or (type(value) is tuple and any(item is error for item in value)):
+        if value is error:
+            return True
+        if type(value) is tuple and any(each is error for each in cast("tuple[object, ...]", value)):
             return True
     return False

@@ -6,7 +6,6 @@ import io
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from types import TracebackType
 
     from durably._fsspec._file import DurableFile
@@ -19,12 +18,10 @@ class CompressedFile(io.BufferedIOBase):
     The compressors of fsspec leave the file under them open when they are closed.
     """
 
-    write: Callable[[Any], int]
-
     def __init__(self, compressor: Any, handle: DurableFile) -> None:
         self._compressor = compressor
         self._handle = handle
-        self.write = compressor.write  # type: ignore[method-assign]
+        vars(self)["write"] = compressor.write  # without a call of ours for each piece
         self.path = self.name = handle.path
         self.mode = handle.mode
         self.fs = handle.fs
@@ -88,12 +85,16 @@ class CompressedFile(io.BufferedIOBase):
             error.add_note(f"durably: closing the compressor failed as well: {failure!r}")
 
     def _dealloc_warn(self, source: object) -> None:
-        self._handle._dealloc_warn(source)  # noqa: SLF001 # passed on
+        self._handle.give_up(source)
 
     def __del__(self) -> None:
         if not self.closed:
-            self._handle._dealloc_warn(self)  # noqa: SLF001
+            self._handle.give_up(self)
             self.close()
+
+    def write(self, data: Any, /) -> int:
+        """Write bytes; returns their number."""
+        return int(self._compressor.write(data))
 
     def writable(self) -> bool:
         """True."""

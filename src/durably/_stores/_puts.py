@@ -11,8 +11,6 @@ from fsspec.implementations.memory import MemoryFile
 
 from durably._stores._store import Store, promises
 
-_IN_MEMORY = 16 << 20
-
 
 class Put(Store):
     """Any store whose ``put_file`` is atomic: spooled locally, then sent in one step."""
@@ -24,21 +22,22 @@ class Put(Store):
         self.spool: Any = None
 
     def begin(self) -> None:
-        self.spool = tempfile.NamedTemporaryFile(prefix="durably-")
+        self.spool = tempfile.NamedTemporaryFile(prefix="durably-", delete=False)
 
     def write(self, data: memoryview) -> None:
         self.spool.write(data)
 
     def commit(self) -> None:
-        self.spool.flush()
+        self.spool.close()  # Windows opens it once at a time
         self.fs.put_file(self.spool.name, self.path, **({"mode": "create"} if self.fresh else {}))
         self.steps.append("put")
         self.discard()
 
     def discard(self) -> None:
         if self.spool is not None:
-            self.spool.close()
-            self.spool = None
+            spool, self.spool = self.spool, None
+            spool.close()
+            os.unlink(spool.name)
 
 
 class Memory(Store):

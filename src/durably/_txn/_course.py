@@ -41,7 +41,7 @@ def commit(
         try:
             _commit(root, operations, flush, verify)
         except BaseException:
-            root.unfinished = _journal.stands(root)
+            root.unfinished = root.journaled
             raise
     finally:
         root.admit()
@@ -138,17 +138,17 @@ def _identify_inside(root: Root, tree: Operation) -> None:
             try:
                 tree.inside[path] = identity(root.routine.lookup(directory, name))
             finally:
-                root.routine.close_directory(directory)
+                root.leave(directory)
 
 
 def _call_off(root: Root, operations: list[Operation], error: BaseException) -> None:
     """Nothing was changed yet: remove the journal, if it stands, and the second names of old files."""
-    if _journal.stands(root):
+    if root.journaled:
         try:
             _journal.retire(root)
             root.flush()
         except OSError as failure:
-            if _journal.stands(root):
+            if root.journaled:
                 raise _needed(root, error, failure, "no file was changed yet") from error
             error.add_note(
                 f"durably: no file was changed; a power cut may bring the journal back ({failure})"
@@ -186,7 +186,7 @@ def _roll_back(root: Root, operations: list[Operation], error: BaseException) ->
         _journal.write(root, BACK, operations)
         _recovery.undo(root, operations)
     except OSError as failure:
-        if _journal.stands(root):
+        if root.journaled:
             raise _needed(root, error, failure, "some files may be new, others old") from error
         error.add_note(f"durably: no file was changed; a power cut may bring the journal back ({failure})")
 
@@ -195,7 +195,7 @@ def _conclude(root: Root, operations: list[Operation]) -> None:
     try:
         _recovery.conclude(root, operations)
     except OSError as error:
-        if _journal.stands(root):
+        if root.journaled:
             raise _needed(root, error, error, "all files are new") from error
         root.notes.skipped["fsync journal"] = f"a power cut may bring it back: {error.strerror}"
     except BaseException:

@@ -17,6 +17,7 @@ import zlib
 from durably import _names
 from durably._errors import RecoveryNeededError
 from durably._save import CLOSED
+from durably._saving import note_leftovers
 from durably._syscalls import write_all
 
 TYPE_CHECKING = False
@@ -232,7 +233,7 @@ def _content(root: Root) -> bytes:
             chunks.append(chunk)
         return b"".join(chunks)
     finally:
-        calls.close(fd)
+        root.dismiss(fd)
 
 
 def _refused(root: Root, number: int, reason: ValueError) -> RecoveryNeededError:
@@ -254,11 +255,12 @@ def write(root: Root, direction: str, operations: list[Operation]) -> None:
     temporary = _names.fresh("t")
     try:
         _make(root, temporary, data)
-        root.entries.move(
-            root.directory, temporary, root.directory, _names.JOURNAL, replace=direction is BACK
-        )
-    except BaseException:
-        discard(root, root.directory, temporary)
+        root.journaled = True
+        root.entries.move(root.directory, temporary, root.directory, _names.JOURNAL, replace=True)
+    except BaseException as error:
+        failure = discard(root, root.directory, temporary)
+        if failure is not None:
+            note_leftovers(error, (root.full((temporary,)),), f"could not be removed: {failure.strerror}")
         raise
     root.flush()
 
@@ -290,7 +292,11 @@ def stands(root: Root) -> bool:
 
 def retire(root: Root) -> None:
     """Remove the journal: what it said is done, and on the device."""
-    root.entries.unlink(root.directory, _names.JOURNAL)
+    try:
+        root.entries.unlink(root.directory, _names.JOURNAL)
+    except FileNotFoundError:
+        pass  # there was none, which could not be told
+    root.journaled = False
 
 
 def discard(root: Root, directory: Any, name: str | None) -> OSError | None:

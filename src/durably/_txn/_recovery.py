@@ -39,11 +39,11 @@ def recover(root: Root) -> tuple[Outcome, list[Operation]]:
     Raises RecoveryConflictError where a file is neither old nor new, before anything is changed, and
     RecoveryNeededError where the journal cannot be acted on, or where the recovery is to be repeated.
     """
+    standing = _journal.read(root)
+    if standing is None:
+        return "nothing", []
+    direction, operations = standing
     try:
-        standing = _journal.read(root)
-        if standing is None:
-            return "nothing", []
-        direction, operations = standing
         if direction == FORWARD and finish(root, operations):
             return "finished", operations
         if direction != FORWARD:

@@ -39,6 +39,8 @@ class Root:
         """The steps, and what was left out. It stands in for the directory that is flushed."""
         self.directory: Any = None
         self.lock: Any = None
+        self.journaled = False
+        """Whether a journal of ours may stand in it."""
         self.unfinished = False
         """Whether a commit has left its journal."""
         self._visited: Any = None
@@ -86,7 +88,10 @@ class Root:
         """Let others in again."""
         lock, self.lock = self.lock, None
         if lock is not None:
-            self.entries.unlock(lock)
+            try:
+                self.entries.unlock(lock)
+            except OSError:
+                pass  # closed, and with it gone
 
     # Directories.
 
@@ -102,8 +107,22 @@ class Root:
                 raise
             finally:
                 if above is not self.directory:
-                    self.routine.close_directory(above)
+                    self.leave(above)
         return directory
+
+    def leave(self, directory: Any) -> None:
+        """Close a directory."""
+        try:
+            self.routine.close_directory(directory)
+        except OSError:
+            pass  # it was only looked at
+
+    def dismiss(self, fd: int) -> None:
+        """Close a file."""
+        try:
+            self.routine.calls.close(fd)
+        except OSError:
+            pass  # it was only read
 
     def visit(self, those: Iterable[T]) -> Iterator[tuple[Any, T]]:
         """Each of those with its open directory; those of one directory should stand together."""
@@ -121,7 +140,7 @@ class Root:
     def _leave(self) -> None:
         visited, self._visited = self._visited, None
         if visited is not None:
-            self.routine.close_directory(visited)
+            self.leave(visited)
 
     def full(self, parts: Parts) -> str:
         """A path for messages."""
@@ -137,7 +156,7 @@ class Root:
                 try:
                     self._flush(directory)
                 finally:
-                    self.routine.close_directory(directory)
+                    self.leave(directory)
 
     def flush(self) -> None:
         """Bring the names in the root itself to the device."""
@@ -163,7 +182,7 @@ class Root:
         try:
             self._leave()
             if directory is not None:
-                self.routine.close_directory(directory)
+                self.leave(directory)
         finally:
             self.admit()
 

@@ -7,7 +7,8 @@ import os
 import stat
 
 from durably import _names
-from durably._save import CLOSED, Save
+from durably._save import Save
+from durably._saving import discard
 from durably._txn import _journal
 from durably._txn._course import changed
 from durably._txn._flusher import Flusher
@@ -126,7 +127,7 @@ class Staging:
                         tree.made.append(parts[len(tree.target) : number])
                     self.root.entries.make(directory, name)
             finally:
-                self.root.routine.close_directory(directory)
+                self.root.leave(directory)
 
     def meet(self, directory: Any, parts: Parts) -> os.stat_result | None:
         """What lies at a target on the disk; remembered from the first time on."""
@@ -154,7 +155,7 @@ class Staging:
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), self.root.full(parts))
             return self.content(directory, name)
         finally:
-            self.root.routine.close_directory(directory)
+            self.root.leave(directory)
 
     def content(self, directory: Any, name: str) -> bytes:
         """The content of a file, links not followed."""
@@ -168,7 +169,7 @@ class Staging:
                 chunks.append(chunk)
             return b"".join(chunks)
         finally:
-            calls.close(fd)
+            self.root.dismiss(fd)
 
     def exists(self, parts: Parts) -> bool:
         """Whether there is a file or a directory, as the transaction sees it."""
@@ -181,7 +182,7 @@ class Staging:
         try:
             return self.current(directory, tree, parts) is not None
         finally:
-            self.root.routine.close_directory(directory)
+            self.root.leave(directory)
 
     # Writing.
 
@@ -206,8 +207,8 @@ class Staging:
         save.where = os.path.dirname(self.root.full(parts))
         try:
             self._examine(save, expected, private=private)
-        except BaseException:
-            self.abandon(save)
+        except BaseException as error:
+            self.abandon(save, error)
             raise
         return save
 
@@ -245,7 +246,10 @@ class Staging:
         self._take(save, save.staging, expected)
         self.writing.discard(parts)
         if save.private is not None:
-            self.abandon(save)  # the directory, which is empty by now
+            left = OSError()
+            discard(routine, save, left)  # the directory, which is empty by now
+            if hasattr(left, "leftovers"):
+                root.notes.skipped["remove"] = f"left over: {', '.join(left.leftovers)}"
         routine.release(save)
         root.notes.lost = (*root.notes.lost, *(each for each in save.lost if each not in root.notes.lost))
 
@@ -264,25 +268,17 @@ class Staging:
         else:
             if save.private is not None:
                 name = _names.fresh("t")
-                entries.move(directory, save.temporary, save.directory, name, replace=False)
+                entries.move(directory, save.temporary, save.directory, name, replace=True)
                 save.temporary = name
             new.staged, save.temporary = save.temporary, None
         self.files[save.parts] = new
         if before is not None:
             _journal.discard(self.root, save.directory, before)
 
-    def abandon(self, save: StagedSave) -> None:
-        """Give up a file that was not taken."""
-        routine = self.root.routine
+    def abandon(self, save: StagedSave, error: BaseException) -> None:
+        """Give up a file that was not taken, because of ``error``, which names what could not be removed."""
         self.writing.discard(save.parts)
-        try:
-            routine.remove(save)
-        except OSError as error:
-            self.root.notes.skipped["remove"] = (
-                f"{save.temporary or save.private} is left over: {error.strerror}"
-            )
-        finally:
-            routine.release(save)
+        discard(self.root.routine, save, error)
 
     # Removing and renaming.
 
@@ -304,7 +300,7 @@ class Staging:
             else:
                 self.files.pop(parts, None)
         finally:
-            self.root.routine.close_directory(directory)
+            self.root.leave(directory)
 
     def _removable(self, directory: Any, tree: Tree | None, parts: Parts, path: str) -> str:
         if parts in self.writing:
@@ -331,11 +327,11 @@ class Staging:
                 self._take(save, save.directory, ...)
                 self.writing.discard(new)
                 self.root.routine.release(save)
-            except BaseException:
-                self.abandon(save)
+            except BaseException as error:
+                self.abandon(save, error)
                 raise
         finally:
-            self.root.routine.close_directory(directory)
+            self.root.leave(directory)
         self.remove(old, path)
 
     # The end.
@@ -370,7 +366,7 @@ class Staging:
                     if there is None or self.content(directory, parts[-1]) != file.expected:
                         raise changed(self.root, parts)
                 finally:
-                    self.root.routine.close_directory(directory)
+                    self.root.leave(directory)
 
     def settle(self, operations: list[Operation]) -> None:
         """These are published: throw away the trees that are not."""
@@ -399,5 +395,5 @@ class Staging:
                     if _journal.discard(self.root, directory, name) is not None:
                         left.append(self.root.full((*where, name)))
                 finally:
-                    self.root.routine.close_directory(directory)
+                    self.root.leave(directory)
         return tuple(left)

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import stat
 
-from durably._txn._journal import Operation
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import os
-    from typing import Any, Literal
+    from typing import Any, Final, Literal
 
-    from durably._txn._journal import Identity
+    from durably._txn._journal import Identity, Operation
     from durably._txn._root import Root
 
     State = Literal["done", "todo", "lost", "conflict"]
     """Done or to be done; the file that it needs is gone; or the name holds something else."""
 
-DONE, TODO, LOST, CONFLICT = "done", "todo", "lost", "conflict"
+DONE: Final = "done"
+TODO: Final = "todo"
+LOST: Final = "lost"
+CONFLICT: Final = "conflict"
 
 
 def found(root: Root, directory: Any, name: str | None) -> os.stat_result | None:
@@ -67,7 +68,7 @@ def step_forward(root: Root, directory: Any, operation: Operation) -> None:
     entries, name, staged, kept = root.entries, operation.name, operation.staged, operation.kept
     if staged is None:
         assert kept is not None
-        entries.move(directory, name, directory, kept, replace=False)
+        entries.move(directory, name, directory, kept, replace=True)
     elif operation.old is None:
         entries.move(directory, staged, directory, name, replace=False)
     elif kept == staged:
@@ -101,7 +102,7 @@ def _is_untouched(root: Root, directory: Any, operation: Operation) -> bool:
     try:
         seen = _listing(root, tree, "")
     finally:
-        root.routine.close_directory(tree)
+        root.leave(tree)
     return seen.keys() == operation.inside.keys() and all(
         known is None or known.was_of(seen[path]) for path, known in operation.inside.items()
     )
@@ -116,7 +117,7 @@ def _listing(root: Root, directory: Any, above: str) -> dict[str, os.stat_result
             try:
                 seen |= _listing(root, inner, f"{above}{name}/")
             finally:
-                root.routine.close_directory(inner)
+                root.leave(inner)
     return seen
 
 
@@ -127,7 +128,7 @@ def step_back(root: Root, directory: Any, operation: Operation) -> None:
         assert kept is not None
         entries.move(directory, kept, directory, name, replace=False)
     elif operation.inside is not None:
-        entries.move(directory, name, directory, staged, replace=False)
+        entries.move(directory, name, directory, staged, replace=True)
     elif operation.old is None:
         entries.unlink(directory, name)
     elif kept == staged:

@@ -257,7 +257,10 @@ def _work(
     kind: str, ways: list[Way], place: str, share: tuple[int, int], sample: int, seed: int, into: int
 ) -> None:
     with open(into, "w", encoding="utf-8") as pipe:
-        pipe.writelines(json.dumps(tried) + "\n" for tried in Campaign(ways, mounted(kind, place)).run(share, sample, seed))
+        pipe.writelines(
+            json.dumps(tried) + "\n"
+            for tried in Campaign(ways, mounted(kind, place)).run(share, sample, seed)
+        )
 
 
 def _parsed(line: str) -> Tried:

@@ -6,38 +6,34 @@ import sys
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from .. import records
-from .campaign import EXPECTED, PRODUCT, WRONG, run
+from ..powercut.reports import Count
+from .campaign import EXPECTED, PRODUCT, WRONG, Tally, run
 
 assert sys.platform == "linux"
 
 if TYPE_CHECKING:
     from argparse import Namespace
 
-    from .campaign import Tally, Tried
+    from .campaign import Tried
 
 _SHOWN = 5
 
 
-def inject(asked: Namespace) -> int:
-    """Try the faults on each file system, and see that each control is found out; the exit code."""
+def inject(asked: Namespace) -> tuple[Count, list[dict[str, Any]]]:
+    """Try the faults on each file system, and see that each control is found out."""
     ways = [way for way in PRODUCT if not asked.way or way.name in asked.way]
-    if not ways:
-        print(f"no such way; there are: {', '.join(way.name for way in PRODUCT)}", file=sys.stderr)
-        return 2
-    wrong = 0
+    choice = {"seed": asked.seed, "jobs": asked.jobs}
     rows: list[dict[str, Any]] = []
+    unseen = 0
     for kind in asked.file_system:
-        choice = {"seed": asked.seed, "jobs": asked.jobs}
-        tally = run(kind, ways, sample=asked.faults, **choice)
+        tally = run(kind, ways, sample=asked.faults, **choice) if ways else Tally(kind, [], 0, 1.0)
         _show(tally)
+        rows.append(_row(tally, len(ways)))
         hidden = controls_hidden(kind, **choice)
         print(f"{kind:5} controls: {f'HIDDEN: {hidden}' if hidden else 'all shown'}", flush=True)
-        wrong += len(tally.violations) + len(hidden) + (not tally.tried)
-        rows.append(_row(tally, len(ways)))
-    if asked.record and not wrong:
-        print(f"written into {records.write('inject', rows).name}; now run python -m prove pages")
-    return 1 if wrong else 0
+        unseen += len(hidden)
+    tried, wrong = (sum(row[key] for row in rows) for key in ("faults", "violations"))
+    return Count("system calls that fail, and kills", tried, wrong, unseen), rows
 
 
 def controls_hidden(kind: str, *, seed: int, jobs: int) -> list[str]:
@@ -51,8 +47,8 @@ def controls_hidden(kind: str, *, seed: int, jobs: int) -> list[str]:
 def _show(tally: Tally) -> None:
     endings = ", ".join(f"{ending} {count}" for ending, count in tally.endings().items())
     print(
-        f"{tally.kind:5} {len(tally.tried)} faults, {len(tally.violations)} violations, {tally.missed} missed;"
-        f" {tally.rate:.0f} a second; {endings}",
+        f"{tally.kind:5} {len(tally.tried)} faults, {len(tally.violations)} violations,"
+        f" {tally.missed} missed; {tally.rate:.0f} a second; {endings}",
         flush=True,
     )
     for one in tally.violations[:_SHOWN]:

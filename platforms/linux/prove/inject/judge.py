@@ -133,7 +133,9 @@ def _failure(
         expected = os.path.join(place, way.link or way.target)
         # An error of the saver's own, within a staged_path, names what it opened.
         is_own = os.path.basename(os.path.dirname(said.path)).startswith(".durably-d-")
-        return [] if is_own or said.path in ("", expected) else [Wrong("kind", f"{told}; it names {said.path}")]
+        return (
+            [] if is_own or said.path in ("", expected) else [Wrong("kind", f"{told}; it names {said.path}")]
+        )
     return [Wrong("changed" if content == new else "torn", told)]
 
 

@@ -126,7 +126,9 @@ WAYS = (
     Way("open wb consistent", partial(_opened, mode="wb", durability="consistent"), level="consistent"),
     Way("open wb none", partial(_opened, mode="wb", durability="none"), level="none"),
     Way("open x", partial(_opened, mode="x"), ("new",)),
-    Way("open xb make_parents", partial(_opened, mode="xb", make_parents=True), ("new",), target="a/b/target"),
+    Way(
+        "open xb make_parents", partial(_opened, mode="xb", make_parents=True), ("new",), target="a/b/target"
+    ),
     Way("open a", partial(_opened, mode="a"), goes_on=True),
     Way("open a+b", partial(_opened, mode="a+b"), goes_on=True),
     Way("open r+", partial(_opened, mode="r+"), ("old",)),

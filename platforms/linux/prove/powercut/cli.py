@@ -7,6 +7,7 @@ import os
 import sys
 import tempfile
 
+from .. import pages
 from . import doctor
 from .file_systems import FILE_SYSTEMS
 
@@ -17,8 +18,10 @@ _KEEP = os.path.join(tempfile.gettempdir(), "powercut-logs")
 def main(arguments: list[str]) -> int:
     """Run one command; the exit code."""
     asked = _parser().parse_args(arguments)
+    if asked.command == "pages":
+        return pages.main(check=asked.check)
     kinds: list[str] = getattr(asked, "file_system", None) or list(FILE_SYSTEMS)
-    reasons = doctor.machine()
+    reasons = doctor.machine() + (doctor.strace() if asked.command in ("inject", "ci") else [])
     if asked.command == "doctor":
         return _doctor(reasons, kinds)
     lacking = {} if reasons else {kind: why for kind in kinds if (why := doctor.file_system(kind))}
@@ -38,8 +41,9 @@ def main(arguments: list[str]) -> int:
 
 
 def _doctor(reasons: list[str], kinds: list[str]) -> int:
-    found = {"this machine": reasons, "overlay": doctor.overlay() if sys.platform == "linux" else []}
+    found = {"this machine": reasons}
     if sys.platform == "linux":
+        found.update({"strace": doctor.strace(), "overlay": doctor.overlay()})
         found.update({kind: doctor.file_system(kind) for kind in kinds})
     for what, whys in found.items():
         print(f"{what}: {'; '.join(whys) or 'ready'}")
@@ -49,56 +53,65 @@ def _doctor(reasons: list[str], kinds: list[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m prove", description="Cut the power, and look.")
     commands = parser.add_subparsers(dest="command", required=True)
-    run = commands.add_parser("run", help="the product: nothing may be wrong")
-    _add_choice(run)
-    run.add_argument("--workload", action="append", help="by default, all of the product's; again for more")
+    _add_run(commands.add_parser("run", help="the product: nothing may be wrong"))
+    _add_replay(commands.add_parser("replay", help="one state of a kept log again"))
+    controls = commands.add_parser("controls", help="what is wrong on purpose: all of it must show")
+    _add_choice(controls, workload=True, record=True)
+    again = commands.add_parser("again", help="cut off, recovered, and cut off again: nothing may be wrong")
+    _add_choice(again, workload=True, record=True, keep=True)
+    again.add_argument("--states", type=int, default=3, help="of each workload: how many recoveries (3)")
+    again.add_argument("--points", type=int, default=20, help="of each recovery (20)")
+    faults = commands.add_parser("faults", help="a disk that fails a write: no loss may be reported as saved")
+    _add_choice(faults, record=True, keep=True)
+    faults.add_argument("--writes", type=int, default=20, help="of each workload; 0: all (20)")
+    inject = commands.add_parser("inject", help="strace fails each call of each save, and kills at each")
+    _add_choice(inject, record=True)
+    inject.add_argument("--faults", type=int, default=0, help="for each file system; 0: all (0)")
+    inject.add_argument("--way", action="append", help="by default, every way to save; again for more")
+    options = commands.add_parser("options", help="other options of mount, and a disk that tears blocks")
+    _add_choice(options, record=True, keep=True)
+    options.add_argument("--points", type=int, default=2000, help="for each setting (2000)")
+    peers = commands.add_parser("peers", help="the same with other libraries, where they are installed")
+    _add_choice(peers, record=True)
+    peers.add_argument("--points", type=int, default=300, help="for each file system and library (300)")
+    ci = commands.add_parser("ci", help="a short run of all of it")
+    _add_choice(ci, keep=True)
+    ci.add_argument("--points", type=int, default=300, help="for each file system (300)")
+    written = commands.add_parser("pages", help="write docs/proofs from what was recorded")
+    written.add_argument("--check", action="store_true", help="fail if a page is not what was recorded")
+    commands.add_parser("doctor", help="what this machine lacks")
+    commands.add_parser("list", help="the workloads and the controls")
+    return parser
+
+
+def _add_run(run: argparse.ArgumentParser) -> None:
+    _add_choice(run, workload=True, record=True, keep=True)
     run.add_argument("--writer", default="", help="module:function, called with a path and bytes, instead")
     run.add_argument("--options", default="", help="more options of mount")
     run.add_argument("--points", type=int, default=1000, help="for each file system (1000)")
     run.add_argument("--exhaustive", action="store_true", help="every position of the log, four subsets each")
     run.add_argument("--rounds", type=int, default=0, help="saves a workload (60; 3 if exhaustive)")
     run.add_argument("--piece", type=int, default=4096, choices=(512, 4096), help="what is written as one")
-    run.add_argument("--record", action="store_true", help="write the proofs into platform.toml")
-    run.add_argument("--keep", default=_KEEP, help=f"where the logs of failures go ({_KEEP})")
-    replay = commands.add_parser("replay", help="one state of a kept log again")
+
+
+def _add_replay(replay: argparse.ArgumentParser) -> None:
     replay.add_argument("log")
     replay.add_argument("--point", type=int, required=True)
     replay.add_argument("--seed", type=int, required=True)
     replay.add_argument("--piece", type=int, default=4096, choices=(512, 4096))
     replay.add_argument("--image", default="", help="write the disk into this file")
-    controls = commands.add_parser("controls", help="what is wrong on purpose: all of it must show")
-    _add_choice(controls)
-    controls.add_argument("--workload", action="append", help="by default, all of them; again for more")
-    again = commands.add_parser("again", help="cut off, recovered, and cut off again: nothing may be wrong")
-    _add_choice(again)
-    again.add_argument("--workload", action="append", help="by default, all of the product's; again for more")
-    again.add_argument("--states", type=int, default=3, help="of each workload: how many recoveries (3)")
-    again.add_argument("--points", type=int, default=20, help="of each recovery (20)")
-    again.add_argument("--keep", default=_KEEP, help=f"where the logs of failures go ({_KEEP})")
-    faults = commands.add_parser("faults", help="a disk that fails a write: no loss may be reported as saved")
-    _add_choice(faults)
-    faults.add_argument("--writes", type=int, default=20, help="of each workload; 0: all (20)")
-    faults.add_argument("--record", action="store_true", help="keep the counts for the pages")
-    faults.add_argument("--keep", default=_KEEP, help=f"where the logs of failures go ({_KEEP})")
-    inject = commands.add_parser("inject", help="strace fails each call of each save, and kills at each")
-    _add_choice(inject)
-    inject.add_argument("--faults", type=int, default=0, help="for each file system; 0: all (0)")
-    inject.add_argument("--way", action="append", help="by default, every way to save; again for more")
-    inject.add_argument("--record", action="store_true", help="keep the counts for the pages")
-    peers = commands.add_parser("peers", help="the same with other libraries, where they are installed")
-    _add_choice(peers)
-    peers.add_argument("--points", type=int, default=300, help="for each file system and library (300)")
-    ci = commands.add_parser("ci", help="a short run of the product, and all controls")
-    _add_choice(ci)
-    ci.add_argument("--points", type=int, default=300, help="for each file system (300)")
-    ci.add_argument("--keep", default=_KEEP, help=f"where the logs of failures go ({_KEEP})")
-    commands.add_parser("doctor", help="what this machine lacks")
-    commands.add_parser("list", help="the workloads and the controls")
-    return parser
 
 
-def _add_choice(parser: argparse.ArgumentParser) -> None:
+def _add_choice(
+    parser: argparse.ArgumentParser, *, workload: bool = False, record: bool = False, keep: bool = False
+) -> None:
     kinds = list(FILE_SYSTEMS)
     parser.add_argument("--file-system", action="append", choices=kinds, help="all, if left out")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    if workload:
+        parser.add_argument("--workload", action="append", help="by default, all of them; again for more")
+    if record:
+        parser.add_argument("--record", action="store_true", help="keep what came of it for the pages")
+    if keep:
+        parser.add_argument("--keep", default=_KEEP, help=f"where the logs of failures go ({_KEEP})")

@@ -28,6 +28,11 @@ def machine() -> list[str]:
     return reasons
 
 
+def strace() -> list[str]:
+    """Why no system call can be made to fail."""
+    return [] if find("strace") else ["strace is not installed: apt-get install strace"]
+
+
 def file_system(kind: str) -> list[str]:
     """Why this file system cannot be tried; empty: all is well."""
     known = FILE_SYSTEMS[kind]

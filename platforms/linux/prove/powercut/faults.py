@@ -40,7 +40,7 @@ def every(kind: str, *, writes: int, seed: int) -> Iterator[Result]:
 
 
 def hidden(kind: str, *, seed: int) -> list[str]:
-    """The courses on which a writer that flushes nothing, and so reports nothing, is not seen to lose a file."""
+    """The courses on which a writer that flushes nothing, and reports nothing, is not seen to lose a file."""
     courses = {(one.course, one.overlay): one for one in reversed(candidates())}
     return [one.name for one in courses.values() if not _robbed(_plain(kind, one, seed), one.careless)]
 

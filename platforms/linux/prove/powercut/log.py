@@ -61,6 +61,11 @@ class Log:
             raise ValueError("not a log of the power-cut rig")
         self.header: dict[str, Any] = self.content(self.entries[0])
 
+    def release(self) -> None:
+        """Give its memory back; only the header stays."""
+        self.view.release()
+        self._map.close()
+
     def data(self, entry: Entry) -> memoryview:
         """The data of a record."""
         return self.view[entry.at : entry.at + entry.length]

@@ -8,10 +8,8 @@ from outside, so no commit is forced between those steps.
 from __future__ import annotations
 
 import os
-import platform
 import sys
 import tempfile
-from datetime import UTC, datetime
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
@@ -25,7 +23,6 @@ assert sys.platform == "linux"
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .check import Verdict
     from .runs import Result
 
 
@@ -101,8 +98,8 @@ def release(peer: str) -> str | None:
         return None
 
 
-def compared(kinds: list[str], *, points: int, seed: int, jobs: int) -> Iterator[tuple[str, Result, Result]]:
-    """For each file system, durably and each installed peer: the results with noise and without."""
+def compared(kinds: list[str], *, points: int, seed: int, jobs: int) -> Iterator[dict[str, Any]]:
+    """A row for durably and for each installed peer, on each file system."""
     names = [f"{writers.__name__}:{writers.one_shot.__name__}"]
     names += [f"{__name__}:{peer.__name__}" for peer in PEERS if release(peer.__name__) is not None]
     budget = Budget(-(-points // 2), seed, jobs)
@@ -110,26 +107,21 @@ def compared(kinds: list[str], *, points: int, seed: int, jobs: int) -> Iterator
         label = name.rpartition(":")[2] if name.startswith(__name__) else "durably"
         for kind in kinds:
             plain = Recording(kind, "one-shot", writer=name, seed=seed)
-            yield label, run(plain, budget), run(plain._replace(loud=False), budget)
+            yield _row(label, [run(plain, budget), run(plain._replace(loud=False), budget)])
 
 
-def heading() -> str:
-    """What the table is of."""
-    columns = "| saved with | file system | points | torn | lost or old | litter |\n|---|---|---|---|---|---|"
-    return f"Linux {platform.release()}, {datetime.now(UTC).date()}\n\n{columns}"
-
-
-def row(label: str, loud: Result, quiet: Result) -> str:
-    """A line of the table in Markdown: points, and those with a torn, a lost or old file, and litter."""
-    counts = [one.counts() for one in (loud, quiet)]
-    torn = sum(count.get("torn", 0) for count in counts)
-    kinds = [{one.kind for one in verdict.violations} for verdict in _all(loud, quiet)]
-    lost = sum(not found.isdisjoint(("lost", "stale")) for found in kinds)
-    litter = sum(verdict.leftovers > 0 for verdict in _all(loud, quiet))
-    points = loud.points + quiet.points
-    name = f"{label} {release(label) or ''}".strip()
-    return f"| {name} | {loud.recording.kind} | {points} | {torn} | {lost} | {litter} |"
-
-
-def _all(*results: Result) -> list[Verdict]:
-    return [verdict for result in results for verdict in result.verdicts]
+def _row(label: str, results: list[Result]) -> dict[str, Any]:
+    """Points, and those with a torn file, with an acknowledged one lost or old, and with litter."""
+    verdicts = [verdict for result in results for verdict in result.verdicts]
+    kinds = [{one.kind for one in verdict.violations} for verdict in verdicts]
+    for result in results:
+        result.log.release()
+    return {
+        "name": label,
+        "version": release(label) or "",
+        "file_system": results[0].recording.kind,
+        "points": len(verdicts),
+        "torn": sum("torn" in found for found in kinds),
+        "lost": sum(not found.isdisjoint(("lost", "stale")) for found in kinds),
+        "litter": sum(verdict.leftovers > 0 for verdict in verdicts),
+    }

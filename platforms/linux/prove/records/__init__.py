@@ -1,4 +1,4 @@
-"""What the commands have measured, as they wrote it down: one JSON file each, from which the pages are made."""
+"""What the commands have measured, one JSON file each; the pages of docs/proofs are made from them."""
 
 from __future__ import annotations
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 from .. import writers, wrong
 from ..courses import creating, crowding, filling, growing, planting, recreating, replacing, sweeping
 from ..workload import KEPT, WHOLE, Workload
 
 assert sys.platform == "linux"
+
+if TYPE_CHECKING:
+    from ..session import Writer
 
 _PRODUCT = (
     Workload("one-shot", replacing, writers.one_shot, "without-directory"),
@@ -33,7 +37,7 @@ _PRODUCT = (
     Workload("overlay-stream", replacing, writers.stream, "overlay-without-directory", overlay=True),
 )
 
-_CARELESS = {growing: wrong.append_only, planting: wrong.tree_rename_only}
+_CARELESS: dict[object, Writer] = {growing: wrong.append_only, planting: wrong.tree_rename_only}
 PRODUCT = tuple(one._replace(careless=_CARELESS.get(one.course, wrong.rename_only)) for one in _PRODUCT)
 
 CONTROLS = (

@@ -1,0 +1,141 @@
+"""Every door of durably, for what lies at a store. The local doors come here when they meet one."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import tempfile
+import warnings
+from typing import TYPE_CHECKING, Any, cast
+
+from durably import _forks
+from durably._options import Guarantees, resolve
+from durably._stores._saving import StoreSave, fail
+from durably._stores._spool import pour
+from durably._stores._target import located
+from durably._stores._writer import StoreWriter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+    from types import TracebackType
+
+    from durably._options import Receipt, SaveOptions
+    from durably._writer import AtomicWriter
+
+
+def write_bytes(
+    named: Any,
+    view: bytes | memoryview,
+    options: SaveOptions,
+    local: Callable[..., Receipt],
+) -> Receipt:
+    """`durably.write_bytes`. ``local``: that door, for what turns out to be a local file."""
+    left: Any = dict(options)
+    target = located(named, left)
+    if isinstance(target, str):
+        return local(target, view, **left)
+    save = StoreSave(target, resolve(left))
+    save.begin()
+    try:
+        save.write(memoryview(view))
+    except BaseException as error:
+        save.give_up(error)
+        fail(error, save.path)
+    return save.finish()
+
+
+def open_writer(
+    named: Any,
+    how: tuple[str, str | None, str | None, str | None, int],
+    options: SaveOptions,
+    local: Callable[..., AtomicWriter[Any]],
+) -> AtomicWriter[Any]:
+    """`durably.open`. ``how``: mode, encoding, errors, newline, buffering."""
+    left: Any = dict(options)
+    target = located(named, left)
+    mode, encoding, errors, newline, buffering = how
+    if isinstance(target, str):
+        text = {"encoding": encoding, "errors": errors, "newline": newline}
+        return local(target, mode, buffering=buffering, **text, **left)
+    return StoreWriter(target, mode, encoding, errors, newline, buffering, left)
+
+
+def staged(named: Any, options: SaveOptions, local: Callable[..., Any]) -> Any:
+    """What `durably.staged_path` does in its place."""
+    left: Any = dict(options)
+    target = located(named, left)
+    if isinstance(target, str):
+        return local(target, **left)
+    return StagedObject(StoreSave(target, resolve(left)))
+
+
+class StagedObject:
+    """A local file in a private directory, that is sent to the store at the end of the block."""
+
+    def __init__(self, save: StoreSave) -> None:
+        self._save = save
+        self._directory = ""
+        self._generation = _forks.generation
+        self.receipt: Receipt | None = None
+
+    def __enter__(self) -> Path:
+        from pathlib import Path
+
+        self._generation = _forks.generation
+        self._directory = tempfile.mkdtemp(prefix="durably-")
+        return Path(self._directory, os.path.basename(self._save.store.path) or "object")
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._generation != _forks.generation:
+            if error is None:
+                raise RuntimeError(f"a forked child cannot commit its parent's save of {self._save.path!r}")
+            return
+        try:
+            if error is None:
+                self._send()
+        finally:
+            self.drop()
+
+    def _send(self) -> None:
+        path = os.path.join(self._directory, os.path.basename(self._save.store.path) or "object")
+        if not os.path.isfile(path):
+            message = "nothing was written to the staged path; the store was not changed"
+            raise FileNotFoundError(errno.ENOENT, message, self._save.path)
+        beside = sorted(set(os.listdir(self._directory)) - {os.path.basename(path)})
+        if beside:
+            message = f"other files were left beside it ({', '.join(beside)}); the store was not changed"
+            raise OSError(errno.ENOTEMPTY, message, self._save.path)
+        with open(path, "rb", buffering=0) as file:
+            pour(file, self._save)
+        self.receipt = self._save.finish()
+
+    def drop(self) -> None:
+        """Remove the directory."""
+        directory, self._directory = self._directory, ""
+        if directory:
+            shutil.rmtree(directory)
+
+    def __del__(self) -> None:
+        if self._directory and self._generation == _forks.generation:
+            self.drop()
+            message = f"unfinished save of {self._save.path!r} was discarded: use it in a with block"
+            warnings.warn(message, ResourceWarning, stacklevel=2, source=self)
+
+
+def probe(named: Any, options: dict[str, Any], local: Callable[[str], Guarantees]) -> Guarantees:
+    """`durably.probe`. Nothing is asked of the store, beyond what its client asks when it connects."""
+    target = located(named, options)
+    if isinstance(target, str):
+        return local(target)
+    store, protocol = target.routine, target.fs.protocol
+    kind = cast("str", protocol if isinstance(protocol, str) else protocol[0])
+    readers, crash, durable = store.promises
+    supports = frozenset({"no-replace"} if store.creates_only else ())
+    return Guarantees(target.url, kind, (), store.name, readers, crash, durable, supports)

@@ -1,0 +1,92 @@
+"""Finding and removing what killed processes left at a store."""
+
+from __future__ import annotations
+
+import errno
+import posixpath
+import time
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+from durably import _names
+from durably._errors import UnsupportedError
+from durably._stores._renames import Renamed
+from durably._stores._target import located
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from durably._stores._target import Target
+
+    Found = tuple[str, bool, str]
+
+
+def sweep(named: Any, options: dict[str, Any], older_than: float, *, dry_run: bool) -> list[Found] | str:
+    """What `durably.sweep` found at a store: each a path, whether it was removed, and the reason.
+
+    A str: a local directory after all.
+    """
+    target = located(named, options)
+    if isinstance(target, str):
+        return target
+    if issubclass(target.routine, Renamed):
+        leftovers = _temporaries(target, target.routine(target.fs, target.path))
+    elif target.routine.name == "S3 upload":
+        leftovers = _uploads(target)
+    else:
+        message = f"does not list what was begun and not completed ({target.routine.name})"
+        raise UnsupportedError(errno.ENOTSUP, message, target.url)
+    return [_treated(name, age, remove, older_than, dry_run=dry_run) for name, age, remove in leftovers]
+
+
+def _treated(
+    name: str, age: float, remove: Callable[[], object], older_than: float, *, dry_run: bool
+) -> Found:
+    if age < older_than:
+        return name, False, f"changed {age:.0f} seconds ago"
+    if not dry_run:
+        try:
+            remove()
+        except FileNotFoundError:
+            return name, True, "gone by itself"
+        except Exception as error:  # noqa: BLE001 # each client has errors of its own
+            return name, False, f"could not be removed: {error}"
+    return name, True, f"unchanged for {age:.0f} seconds"
+
+
+def _uploads(target: Target) -> Iterator[tuple[str, float, Callable[[], object]]]:
+    """The uploads to keys that begin with the path."""
+    bucket, prefix, _ = target.fs.split_path(target.path)
+    where: dict[str, Any] = {"Bucket": bucket, "Prefix": prefix}
+    while True:
+        page = target.fs.call_s3("list_multipart_uploads", **where)
+        for upload in page.get("Uploads", ()):
+            one = {"Bucket": bucket, "Key": upload["Key"], "UploadId": upload["UploadId"]}
+            name = f"s3://{bucket}/{upload['Key']}?uploadId={upload['UploadId']}"
+            age = time.time() - upload["Initiated"].timestamp()
+            yield name, age, lambda one=one: target.fs.call_s3("abort_multipart_upload", **one)
+        if not page.get("IsTruncated"):
+            return
+        where |= {"KeyMarker": page["NextKeyMarker"], "UploadIdMarker": page["NextUploadIdMarker"]}
+
+
+def _temporaries(target: Target, store: Renamed) -> Iterator[tuple[str, float, Callable[[], object]]]:
+    """The files of durably's own pattern in a directory."""
+    target.fs.invalidate_cache()
+    for entry in target.fs.ls(target.path, detail=True):
+        path = entry["name"]
+        if _names.parse(posixpath.basename(path)) is not None and entry["type"] == "file":
+            yield path, time.time() - _changed(entry), lambda path=path: store.remove(path)
+
+
+def _changed(entry: dict[str, Any]) -> float:
+    """When an entry was last changed, as its server's clock has it."""
+    for name in ("mtime", "modified", "modify"):
+        value = entry.get(name)
+        if isinstance(value, datetime):
+            return value.timestamp()
+        if isinstance(value, (int, float)):
+            return float(value)
+        if isinstance(value, str):  # FTP's MLSD: RFC 3659
+            return datetime.strptime(value[:14], "%Y%m%d%H%M%S").replace(tzinfo=timezone.utc).timestamp()
+    return time.time()  # not told: too young

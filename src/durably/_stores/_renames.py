@@ -1,0 +1,313 @@
+"""Stores with a rename: a temporary beside the target, then one rename over it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import posixpath
+from typing import TYPE_CHECKING, Any, cast
+
+from durably import _names
+from durably._stores._store import Store, promises
+
+if TYPE_CHECKING:
+    from durably._options import Promise
+
+_NO_FLUSH = "the client cannot have the server flush the file before it is renamed"
+
+
+class Renamed(Store):
+    """Any store that renames over a file in one step: by ``fs.open`` and ``fs.mv``, or better ones."""
+
+    name = "rename"
+    has_directories = True
+    promises = promises(
+        ("unknown", "the server renames"), ("unknown", _NO_FLUSH), ("unknown", _NO_FLUSH)
+    )
+
+    def __init__(self, fs: Any, path: str, *, fresh: bool = False) -> None:
+        super().__init__(fs, path, fresh=fresh)
+        self.temporary = ""
+        self.file: Any = None
+        self.renaming = False
+
+    def begin(self) -> None:
+        self.locate()
+        if self.fresh and self.exists(self.path):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), self.path)
+        temporary = posixpath.join(posixpath.dirname(self.path), _names.fresh("f"))
+        self.temporary, self.left = temporary, (temporary,)
+        self.file = self.create(temporary)
+        self.steps.append("create")
+
+    def write(self, data: memoryview) -> None:
+        self.file.write(data)
+
+    def commit(self) -> None:
+        self.flush()
+        self.file.close()
+        self.renaming = True
+        if self.fresh:
+            self.rename(self.temporary, self.path)
+        else:
+            self.replace(self.temporary, self.path)
+        self.temporary, self.left = "", ()
+        self.steps.append("rename")
+
+    def discard(self) -> None:
+        if not self.temporary:
+            return
+        try:
+            self.close_unsent()
+            self.remove(self.temporary)
+        except Exception:  # noqa: BLE001 # each client has errors of its own, and a connection that broke
+            self.reconnect()
+            self.remove(self.temporary)
+        self.temporary, self.left = "", ()
+
+    def landed(self, error: Exception) -> bool | None:
+        if not self.renaming:
+            return False
+        try:
+            there = self.exists(self.temporary)
+        except Exception:  # noqa: BLE001 # as in discard
+            self.reconnect()
+            there = self.exists(self.temporary)
+        # Its name is of our own making, so whoever has taken it away was the rename.
+        return not there
+
+    # What is done at the store, and may be done better by a client's own means.
+
+    def locate(self) -> None:
+        """Follow the path to the file itself, where it may lead over a symbolic link."""
+
+    def create(self, path: str) -> Any:
+        """Open a new file for writing."""
+        return self.fs.open(path, "wb", autocommit=True)
+
+    def flush(self) -> None:
+        """Have the server bring the file to its disk, where it can be asked to."""
+
+    def replace(self, old: str, new: str) -> None:
+        """Rename over the target."""
+        self.fs.mv(old, new)
+
+    def rename(self, old: str, new: str) -> None:
+        """Rename where there is no target; FileExistsError if there is one."""
+        raise NotImplementedError  # `creates_only` is False
+
+    def remove(self, path: str) -> None:
+        """Remove a file; nothing if there is none."""
+        try:
+            self.fs.rm_file(path)
+        except FileNotFoundError:
+            pass
+
+    def exists(self, path: str) -> bool:
+        """Whether there is a file; raises if the store cannot be asked."""
+        try:
+            self.fs.info(path)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def close_unsent(self) -> None:
+        """Close the temporary that is to be removed."""
+        if self.file is not None:
+            self.file.close()
+
+    def reconnect(self) -> None:
+        """Get another connection: what broke off one save must not keep it from being cleaned up."""
+        fs = self.fs
+        self.fs = type(fs)(*fs.storage_args, **{**fs.storage_options, "skip_instance_cache": True})
+
+
+class Arrow(Renamed):
+    """Arrow's local files, by fsspec's wrapper."""
+
+    promises = promises(
+        ("yes", "a rename puts the whole new file in place in one step"),
+        ("no", "Arrow flushes nothing; save to the path itself, without Arrow"),
+        ("no", "Arrow flushes nothing; save to the path itself, without Arrow"),
+    )
+
+    @classmethod
+    def check(cls, fs: Any) -> str:
+        kind = getattr(fs.fs, "type_name", "")
+        # apache/arrow, cpp/src/arrow/filesystem/hdfs.cc: a target is deleted, then the file is renamed;
+        # s3fs.cc, gcsfs.cc: a move is a copy and a removal.
+        return "" if kind == "local" else f"Arrow's {kind} file system has no rename that replaces in one step"
+
+    def locate(self) -> None:
+        self.path = os.path.realpath(self.path)
+
+    def replace(self, old: str, new: str) -> None:
+        self.fs.fs.move(old, new)
+
+    def reconnect(self) -> None:
+        """There is no connection."""
+
+
+class Sftp(Renamed):
+    """SFTP by paramiko (fsspec's ``sftp``)."""
+
+    creates_only = True
+    promises = promises(
+        ("yes", "posix-rename@openssh.com puts the whole new file in place in one step"),
+        ("no", "paramiko cannot have the server flush the file before it is renamed; sshfs can"),
+        ("no", "paramiko cannot have the server flush the file before it is renamed; sshfs can"),
+    )
+
+    def locate(self) -> None:
+        self.path = self.fs.ftp.normalize(self.path)
+
+    def create(self, path: str) -> Any:
+        file = super().create(path)
+        mode = self._old_mode()
+        if mode is not None:
+            file.chmod(mode)
+        return file
+
+    def _old_mode(self) -> int | None:
+        try:
+            return cast("int", self.fs.ftp.stat(self.path).st_mode) & 0o777
+        except FileNotFoundError:
+            return None
+
+    def replace(self, old: str, new: str) -> None:
+        self.fs.ftp.posix_rename(old, new)
+
+    def rename(self, old: str, new: str) -> None:
+        try:
+            self.fs.ftp.rename(old, new)
+        except OSError as error:
+            raise _refused(error, self, new) from error
+
+    def exists(self, path: str) -> bool:
+        try:
+            self.fs.ftp.lstat(path)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def remove(self, path: str) -> None:
+        try:
+            self.fs.ftp.remove(path)
+        except FileNotFoundError:
+            pass
+
+
+def _refused(error: OSError, store: Renamed, target: str) -> OSError:
+    """SFTP says no more than "failure" where a target is in the way."""
+    if error.errno is None and store.exists(target) and store.exists(store.temporary):
+        return FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target)
+    return error
+
+
+class Smb(Renamed):
+    """SMB shares, by smbprotocol (fsspec's ``smb``)."""
+
+    creates_only = True
+    promises = promises(
+        ("unknown", "the server renames; a target that others have open may be refused"),
+        ("unknown", _NO_FLUSH),
+        ("unknown", _NO_FLUSH),
+    )
+
+    def _unc(self, path: str) -> str:
+        return f"\\\\{self.fs.host}{path}".replace("/", "\\")
+
+    def replace(self, old: str, new: str) -> None:
+        import smbclient
+
+        smbclient.replace(self._unc(old), self._unc(new), port=self._port())
+
+    def rename(self, old: str, new: str) -> None:
+        import smbclient
+
+        smbclient.rename(self._unc(old), self._unc(new), port=self._port())
+
+    def remove(self, path: str) -> None:
+        import smbclient
+
+        try:
+            smbclient.remove(self._unc(path), port=self._port())
+        except FileNotFoundError:
+            pass
+
+    def _port(self) -> int:
+        return 445 if self.fs.port is None else int(self.fs.port)
+
+    def reconnect(self) -> None:
+        import smbclient
+
+        # smbprotocol keeps one connection a server for the whole process, also a broken one.
+        try:
+            smbclient.delete_session(self.fs.host, port=self._port())
+        except Exception:  # noqa: BLE001, S110 # saying goodbye over a connection that is gone
+            pass
+        super().reconnect()
+
+
+class WebDav(Renamed):
+    """WebDAV, by webdav4: MOVE with ``Overwrite: T``."""
+
+    creates_only = True
+    promises = promises(
+        ("unknown", "a server may remove the old file before it moves the new one (RFC 4918, 9.9.3)"),
+        ("unknown", "a server may remove the old file before it moves the new one (RFC 4918, 9.9.3)"),
+        ("unknown", _NO_FLUSH),
+    )
+
+    def begin(self) -> None:
+        super().begin()
+        # webdav4 uploads when its file is closed, and not before.
+        self.left = ()
+
+    def commit(self) -> None:
+        self.left = (self.temporary,)
+        super().commit()
+
+    def replace(self, old: str, new: str) -> None:
+        self.fs.client.move(old, new, overwrite=True)
+
+    def rename(self, old: str, new: str) -> None:
+        from webdav4.client import ResourceAlreadyExists
+
+        try:
+            self.fs.client.move(old, new, overwrite=False)
+        except ResourceAlreadyExists as error:
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), new) from error
+
+    def close_unsent(self) -> None:
+        if self.file is not None:
+            self.file.discard()
+
+
+class Ftp(Renamed):
+    """FTP: RNFR and RNTO, which replace on the servers that rename as POSIX does."""
+
+    promises = promises(
+        ("unknown", "the server renames; some remove the old file first, or refuse"),
+        ("unknown", _NO_FLUSH),
+        ("unknown", _NO_FLUSH),
+    )
+
+    def replace(self, old: str, new: str) -> None:
+        self.fs.ftp.rename(old, new)
+        self.fs.invalidate_cache()
+
+    def exists(self, path: str) -> bool:
+        self.fs.invalidate_cache()
+        return super().exists(path)
+
+    def remove(self, path: str) -> None:
+        if self.exists(path):
+            self.fs.ftp.delete(path)
+
+    def close_unsent(self) -> None:
+        if self.file is not None:
+            self.file.closed = True
+
+    def let_go(self) -> None:
+        self.close_unsent()

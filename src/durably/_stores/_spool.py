@@ -1,0 +1,81 @@
+"""The local copy that the modes a, r+ and w+ work on, until it is sent to the store."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from typing import TYPE_CHECKING, Any
+
+from durably import _commit
+from durably._options import Options
+from durably._save import Save
+from durably._stores._saving import fail
+from durably._stream import opened
+
+if TYPE_CHECKING:
+    from durably._modes import Mode
+    from durably._stores._saving import StoreSave
+    from durably._stream import Channel
+
+CHUNK = 1 << 20
+
+
+class Spool:
+    """An unnamed local file, and the file over it that the caller gets."""
+
+    channel: Channel
+    file: Any
+
+    def __init__(self, save: StoreSave, mode: Mode) -> None:
+        self._kept = tempfile.TemporaryFile(buffering=0, prefix="durably-")
+        try:
+            if mode.keeps:
+                self._fetch(save, must_exist=mode.action == "r")
+            self._open(save, mode)
+        except BaseException:
+            self._kept.close()
+            raise
+
+    def _fetch(self, save: StoreSave, *, must_exist: bool) -> None:
+        try:
+            with save.store.fs.open(save.store.path, "rb") as old:
+                shutil.copyfileobj(old, self._kept, CHUNK)
+            save.replaced = True
+        except FileNotFoundError as error:
+            if must_exist:
+                fail(error, save.path)
+            save.replaced = False
+        except Exception as error:
+            fail(error, save.path)
+
+    def _open(self, save: StoreSave, mode: Mode) -> None:
+        routine = _commit.routine()
+        local = Save(save.path, Options(durability="none"), held=True)
+        local.fd = self._kept.fileno()
+        if mode.action == "a":
+            routine.append_only(local)
+        elif mode.action == "r":
+            routine.calls.lseek(local.fd, 0, os.SEEK_SET)
+        self.channel, self.file = opened(routine, local, mode)
+
+    def pour(self, save: StoreSave) -> None:
+        """Send what was written."""
+        os.lseek(self._kept.fileno(), 0, os.SEEK_SET)
+        pour(self._kept, save)
+
+    def close(self) -> None:
+        """Drop the copy."""
+        self.channel.detach()
+        self._kept.close()
+
+
+def pour(source: Any, save: StoreSave) -> None:
+    """Begin, and send a local file."""
+    save.begin()
+    try:
+        while chunk := source.read(CHUNK):
+            save.write(memoryview(chunk))
+    except BaseException as error:
+        save.give_up(error)
+        fail(error, save.path)

@@ -1,0 +1,62 @@
+"""The table of stores: which routine each file system of fsspec takes. What is not in it is refused."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from durably._stores._store import Store
+
+if TYPE_CHECKING:
+    from typing import Any
+
+LOCAL = "durably"
+"""Stands for the local files, which are saved to without fsspec."""
+
+# By the file system's class, so that another package behind the same protocol is not taken for it
+# (sshfs takes over sftp:// where it is installed). Subclasses are not meant: they may write otherwise.
+_TABLE: dict[str, str | type[Store]] = {
+    "fsspec.implementations.local.LocalFileSystem": LOCAL,
+    "durably.filesystem.DurableFileSystem": LOCAL,
+    "durably.filesystem.DurableLocalFiles": LOCAL,
+    "s3fs.core.S3FileSystem": "_uploads.S3",
+    "gcsfs.core.GCSFileSystem": "_uploads.GCS",
+    "gcsfs.extended_gcsfs.ExtendedGcsFileSystem": "_uploads.GCS",
+    "adlfs.spec.AzureBlobFileSystem": "_uploads.Azure",
+    "fsspec.implementations.memory.MemoryFileSystem": "_puts.Memory",
+    "fsspec.implementations.arrow.ArrowFSWrapper": "_renames.Arrow",
+    "fsspec.implementations.sftp.SFTPFileSystem": "_renames.Sftp",
+    "sshfs.spec.SSHFileSystem": "_sshfs.Sshfs",
+    "fsspec.implementations.smb.SMBFileSystem": "_renames.Smb",
+    "webdav4.fsspec.WebdavFileSystem": "_renames.WebDav",
+    "fsspec.implementations.ftp.FTPFileSystem": "_renames.Ftp",
+}
+
+
+def key(file_system: type) -> str:
+    """By what a file system's class is found in the table."""
+    return f"{file_system.__module__}.{file_system.__qualname__}"
+
+
+def register(file_system: type | str, routine: type[Store]) -> None:
+    """Have saves to an fsspec file system take a routine of your own, in this process.
+
+    ``file_system``: its class, or the class's full name. Subclasses of it are not meant.
+    ``routine``: a subclass of `Store`; `Renamed` and `Put` do most of the work for theirs.
+
+    It takes the place of an entry of durably's. Raises TypeError for what is not a routine.
+    """
+    if not (isinstance(routine, type) and issubclass(routine, Store)):
+        raise TypeError(f"a routine is a subclass of durably.stores.Store, not {routine!r}")
+    _TABLE[file_system if isinstance(file_system, str) else key(file_system)] = routine
+
+
+def routine_of(file_system: type) -> type[Store] | str | None:
+    """The routine for a file system's class, `LOCAL`, or None: it is not in the table."""
+    found = _TABLE.get(key(file_system))
+    if isinstance(found, str) and found != LOCAL:
+        room, _, name = found.partition(".")
+        routine: Any = getattr(import_module(f"durably._stores.{room}"), name)
+        assert issubclass(routine, Store)
+        return routine
+    return found

@@ -1,0 +1,108 @@
+"""What a caller may name a store's object by: a URL, an OpenFile, a UPath, or a path with ``fs=``."""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import TYPE_CHECKING, Any
+
+from durably._errors import UnsupportedError
+from durably._stores._table import LOCAL, key, routine_of
+
+try:
+    import fsspec
+    from fsspec.core import OpenFile, url_to_fs
+    from fsspec.utils import get_protocol
+except ImportError as missing:
+    _MISSING = "names a store, and those are reached through fsspec, which is not installed"
+    raise UnsupportedError(errno.ENOTSUP, f"{_MISSING}; nothing was written") from missing
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from durably._stores._store import Store
+
+    Options = dict[str, Any]
+
+_SCHEMA = "://"
+
+
+class Target:
+    """One object of one store."""
+
+    __slots__ = ("fs", "path", "routine", "url")
+
+    def __init__(self, routine: type[Store], fs: Any, path: str, url: str) -> None:
+        self.routine = routine
+        self.fs = fs
+        self.path = path
+        self.url = url
+
+
+def located(named: Any, options: Options) -> Target | str:
+    """Find the store, and take ``storage_options`` and ``fs`` out of the options.
+
+    A str: a path of the local files after all. Raises UnsupportedError, TypeError or ValueError, and
+    what the client raises when it connects; nothing is written.
+    """
+    storage = options.pop("storage_options", None)
+    fs = options.pop("fs", None)
+    if fs is None and isinstance(named, str):
+        return _of_url(named, storage)
+    if storage is not None:
+        raise ValueError("storage_options go with a URL; what names its own file system takes none")
+    if fs is None:
+        return _of_object(named)
+    if not isinstance(fs, fsspec.AbstractFileSystem):
+        raise TypeError(f"fs must be a file system of fsspec, not {fs!r}")
+    return _of_path(fs, os.fspath(named))
+
+
+def _of_url(url: str, storage: Mapping[str, Any] | None) -> Target | str:
+    if "::" in url:
+        raise _refused("is a chain of file systems: a save goes to the last one by itself", url)
+    try:
+        routine = _routine(fsspec.get_filesystem_class(get_protocol(url)), url)
+    except (ImportError, ValueError) as error:
+        raise _refused(f"names a store that fsspec cannot reach here ({error})", url) from error
+    fs, path = url_to_fs(url, **(storage or {}))
+    return _checked(routine, fs, path, url)
+
+
+def _of_object(named: Any) -> Target | str:
+    fs = named.fs
+    if isinstance(named, OpenFile):
+        if named.compression is not None:
+            raise _refused("is opened with a compression: put the compressor over durably's file", named.full_name)
+        url = str(named.full_name)
+    else:
+        url = str(named)
+    return _checked(_routine(type(fs), url), fs, str(named.path), url)
+
+
+def _of_path(fs: Any, path: str) -> Target | str:
+    stripped = fs._strip_protocol(path)  # noqa: SLF001 # how fsspec's own clients ask
+    url = str(fs.unstrip_protocol(stripped))
+    return _checked(_routine(type(fs), url), fs, stripped, url)
+
+
+def _routine(file_system: type, url: str) -> type[Store] | str:
+    routine = routine_of(file_system)
+    if routine is None:
+        message = f"lies in a {key(file_system)}, for which there is no atomic routine; durably.stores.register"
+        raise _refused(f"{message} takes one", url)
+    return routine
+
+
+def _checked(routine: type[Store] | str, fs: Any, path: str, url: str) -> Target | str:
+    if isinstance(routine, str):
+        return path
+    assert routine is not LOCAL
+    reason = routine.check(fs)
+    if reason:
+        raise _refused(f"cannot be saved to atomically: {reason}", url)
+    return Target(routine, fs, path, url)
+
+
+def _refused(why: str, url: str) -> UnsupportedError:
+    return UnsupportedError(errno.ENOTSUP, f"{why}; nothing was written", url)

@@ -1,0 +1,105 @@
+"""The AtomicWriter of a store."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from durably import _forks
+from durably._modes import parsed, with_action
+from durably._options import resolve
+from durably._stores._saving import StoreSave
+from durably._stores._sink import Sink, opened
+from durably._stores._spool import Spool
+from durably._writer import AtomicWriter
+
+if TYPE_CHECKING:
+    from durably._modes import Mode
+    from durably._options import Receipt, SaveOptions
+    from durably._stores._target import Target
+
+_OPEN, _COMMITTED, _DISCARDED = "open", "committed", "discarded"
+
+
+class StoreWriter(AtomicWriter[Any]):
+    """The life of one save to a store.
+
+    In the modes w and x what is written goes to the store as it comes, and the file cannot seek; in
+    the others it is kept in a local file until the commit.
+    """
+
+    __slots__ = ("_spool", "_store")
+
+    def __init__(
+        self,
+        target: Target,
+        mode: str,
+        encoding: str | None,
+        errors: str | None,
+        newline: str | None,
+        buffering: int,
+        options: SaveOptions,
+    ) -> None:
+        self._state = _DISCARDED
+        self.receipt = None
+        self._entered = False
+        self._spool: Spool | None = None
+        how = parsed(mode, buffering, encoding, errors, newline)
+        save = StoreSave(target, resolve(with_action(options, how)))
+        self._save: Any = save
+        self._generation = _forks.generation
+        self._stage(how)
+        self._state = _OPEN
+        _forks.watch_many(save, _Forsaken(self._channel, save))
+
+    def _stage(self, how: Mode) -> None:
+        if how.reads or how.keeps:
+            self._spool = spool = Spool(self._save, how)
+            self._channel, self._file = spool.channel, spool.file
+            return
+        self._save.begin()
+        channel: Any
+        channel, self._file = opened(self._save, how)
+        self._channel = channel
+
+    def commit(self) -> Receipt:
+        """As `AtomicWriter.commit`. Raises `OutcomeUnknownError` where the answer was lost for good."""
+        if self._state is not _OPEN or self._generation != _forks.generation:
+            return super().commit()
+        try:
+            self._file.close()
+            self._channel.check()
+            if self._spool is not None:
+                self._spool.pour(self._save)
+        except BaseException as error:
+            self._give_up(error)
+            raise
+        try:
+            self.receipt = self._save.finish()
+        finally:
+            self._decide(_DISCARDED if self.receipt is None else _COMMITTED)
+        return self.receipt
+
+    def _give_up(self, error: BaseException) -> None:
+        if self._state is _OPEN:
+            self._decide(_DISCARDED)
+            if self._generation == _forks.generation:
+                self._save.give_up(error)
+
+    def _decide(self, state: str) -> None:
+        self._state = state
+        self._channel.detach()
+        if self._spool is not None:
+            self._spool.close()
+        _forks.forget_many(self._save)
+
+
+class _Forsaken:
+    """What a forked child does with a save of its parent. It must not refer to the writer."""
+
+    def __init__(self, channel: Any, save: StoreSave) -> None:
+        self._channel = channel
+        self._save = save
+
+    def __call__(self) -> None:
+        self._channel.detach()
+        self._save.store.let_go()
