@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import os
 import shutil
+import struct
 import subprocess
 import sys
 import tempfile
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -23,6 +24,12 @@ if TYPE_CHECKING:
 
 NOBODY = 65534
 SHARED_MEMORY = Path("/dev/shm")
+#: A security descriptor: self-relative, with one entry that allows everybody everything (MS-DTYP 2.4.6).
+EVERYBODY = (
+    bytes((1, 0, 0x04, 0x80)) + struct.pack("<4I", 0, 0, 0, 20)
+    + struct.pack("<BBHHH", 2, 0, 28, 1, 0)
+    + struct.pack("<BBHI", 0, 0, 20, 0x1F01FF) + bytes((1, 1, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0))
+)  # fmt: skip
 _MAKERS = {
     "ext2": "mkfs.ext2",
     "ext3": "mkfs.ext3",
@@ -50,6 +57,11 @@ def linux() -> str:
 @cache
 def posix() -> str:
     return "needs a POSIX system" if sys.platform == "win32" else ""
+
+
+@cache
+def windows() -> str:
+    return "" if sys.platform == "win32" else "needs Windows"
 
 
 @cache
@@ -178,6 +190,75 @@ def directory_flush() -> str:
     return ""
 
 
+def _tried_on_windows(act: Callable[[Any, Path], str]) -> str:
+    """What ``act`` answers, given the calls of Windows and a file of its own; or that it failed."""
+    if windows():
+        return windows()
+    from durably._native import windows as win
+
+    with tempfile.TemporaryDirectory() as place:
+        path = Path(place, "file")
+        path.write_bytes(b"old")
+        return act(win, path)
+
+
+@cache
+def posix_rename() -> str:
+    """Whether FileRenameInfoEx works here: Windows 10 1607 and NTFS; Wine 8 has not got it."""
+
+    def act(win: Any, path: Path) -> str:
+        handle = win.create_file(str(path), win.DELETE, 0, win.OPEN_EXISTING, 0)
+        try:
+            win.rename_by_handle(handle, str(path.with_name("new")), win.FILE_RENAME_POSIX_SEMANTICS)
+        except OSError as error:
+            return f"no POSIX rename: Windows error {getattr(error, 'winerror', None)}"
+        finally:
+            win.close_handle(handle)
+        return ""
+
+    return _tried_on_windows(act)
+
+
+@cache
+def streams() -> str:
+    """Whether files have named streams. Wine makes a file with a colon in its name."""
+
+    def act(win: Any, path: Path) -> str:
+        path.with_name("file:stream").write_bytes(b"hidden")
+        try:
+            listed = win.list_streams(str(path))
+        except OSError as error:
+            return f"no named streams: Windows error {getattr(error, 'winerror', None)}"
+        return "" if listed == ["stream"] else "no named streams"
+
+    return _tried_on_windows(act)
+
+
+@cache
+def hidden_files() -> str:
+    """Whether the attribute "hidden" stays with a file."""
+
+    def act(win: Any, path: Path) -> str:
+        win.set_file_attributes(str(path), win.FILE_ATTRIBUTE_HIDDEN)
+        hidden = win.get_file_attributes(str(path)) & win.FILE_ATTRIBUTE_HIDDEN
+        return "" if hidden else "the attribute of hidden files is not kept here"
+
+    return _tried_on_windows(act)
+
+
+@cache
+def access_lists() -> str:
+    """Whether a file has the access list that it is made with, and not one made of the directory's."""
+
+    def act(win: Any, path: Path) -> str:
+        made = str(path.with_name("made"))
+        win.close_handle(win.create_file(made, win.GENERIC_WRITE, 0, win.CREATE_NEW, 0, EVERYBODY))
+        found = win.get_security(made, win.DACL_SECURITY_INFORMATION)
+        return "" if found[-20:] == EVERYBODY[-20:] else "access lists are not kept here"
+
+    return _tried_on_windows(act)
+
+
 @cache
 def gcc() -> str:
     return "" if find("gcc") else "gcc is not installed"
@@ -205,6 +286,11 @@ def needs_file_system(*kinds: str) -> pytest.MarkDecorator:
 
 needs_linux = needs(linux)
 needs_posix = needs(posix)
+needs_windows = needs(windows)
+needs_posix_rename = needs(posix_rename)
+needs_streams = needs(streams)
+needs_hidden_files = needs(hidden_files)
+needs_access_lists = needs(access_lists)
 needs_root = needs(root)
 needs_unprivileged_user = needs(unprivileged_user)
 needs_proc = needs(proc)

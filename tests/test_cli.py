@@ -20,7 +20,7 @@ import pytest
 import durably
 from capabilities import needs_file_system, needs_mount, needs_open_files_replaced, needs_posix, needs_proc
 from durably import __main__, _cli, _names, testing
-from durably._cli import _copy, _exit, _options, _write
+from durably._cli import _copying, _exit, _options, _write
 from durably._cli._output import shown
 from durably._cli._report import Report
 from mounts import mounted
@@ -732,7 +732,7 @@ def test_long_copies_show_their_progress_on_a_terminal(
     assert sys.platform != "win32"
     import pty  # there is none on Windows
 
-    monkeypatch.setattr(_copy, "_LONG", long)
+    monkeypatch.setattr(_copying, "_LONG", long)
     monkeypatch.setenv("TERM", "xterm")
     terminal, end = pty.openpty()
     with os.fdopen(end, "w") as stderr, testing.use(failing(ficlone=errno.EXDEV), "linux"):

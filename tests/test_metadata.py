@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import durably
-from capabilities import NOBODY, needs_file_system, needs_posix, needs_root, needs_unprivileged_user
+from capabilities import (
+    NOBODY,
+    needs_file_system,
+    needs_linux,
+    needs_posix,
+    needs_root,
+    needs_unprivileged_user,
+)
 from disk import (
     ACCESS,
     DEFAULT,
@@ -46,6 +53,7 @@ DOORS = [
 every_door = pytest.mark.parametrize("door", DOORS, ids=shown)
 STRANGER, GROUP = 4321, 5432
 LIST = acl(("owner", 6), ("user", 4, STRANGER), ("group", 0), ("mask", 4), ("other", 0))
+REFUSING = acl(("owner", 6), ("user", 0, STRANGER), ("group", 4), ("mask", 4), ("other", 4))
 INHERITED = acl(
     ("owner", 7), ("user", 6, STRANGER), ("group", 5), ("named group", 7, GROUP), ("mask", 7), ("other", 4)
 )
@@ -257,7 +265,9 @@ def open_files_below(directory: Path) -> Iterator[str]:
 @pytest.mark.parametrize(
     "options", [{}, {"permissions": 0o600}, {"permissions": 0o640}, {"metadata": "fresh"}], ids=str
 )
-@pytest.mark.parametrize("old", ["none", "0600", "0640", "0000", "0777", "list", "foreign"])
+@pytest.mark.parametrize(
+    "old", ["none", "0600", "0640", "0604", "0644", "0000", "0777", "list", "refusing", "foreign"]
+)
 @pytest.mark.parametrize("inherits", [False, True])
 @pytest.mark.parametrize("lacks", [(), ("unnamed",)])
 @needs_acls
@@ -271,6 +281,8 @@ def test_the_new_file_is_at_no_moment_looser_than_it_ends(
         target.chmod(int(old, 8) if old.isdigit() else 0o640)
     if old == "list":
         os.setxattr(target, ACCESS, LIST)
+    if old == "refusing":
+        os.setxattr(target, ACCESS, REFUSING)
     if old == "foreign":
         os.chown(target, STRANGER, GROUP)
     if inherits:
@@ -292,6 +304,38 @@ def test_the_new_file_is_at_no_moment_looser_than_it_ends(
     final = rights(str(target))
     assert len(seen) > 3
     assert [(call, now) for call, now in seen if too_loose(now, final)] == []
+
+
+@pytest.mark.parametrize("door", [BY_NAME[door] for door in ("write_bytes", "open wb")], ids=shown)
+@pytest.mark.parametrize(
+    ("old", "mask", "made"),
+    [
+        (0o644, 0o022, 0o644),
+        (0o755, 0o022, 0o755),
+        (0o666, 0o022, 0o644),  # the umask takes bits away
+        (0o640, 0o022, 0o600),  # the group may do more than everybody, and may be another at first
+        (0o604, 0o022, 0o600),
+        (0o444, 0o022, 0o600),  # not every file system lets its maker write to such a file
+    ],
+)
+@needs_linux
+def test_a_temporary_is_made_with_its_final_mode_where_that_is_never_looser(
+    tmp_path: Path, door: Door, old: int, mask: int, made: int
+) -> None:
+    target = tmp_path / "file"
+    target.write_bytes(OLD)
+    target.chmod(old)
+    previous = target.stat().st_ino
+    seen: list[int] = []
+
+    def look(call: str) -> None:
+        files = [os.stat(file) for file in open_files_below(tmp_path)]
+        seen.extend(stat.S_IMODE(file.st_mode) for file in files if file.st_ino != previous)
+
+    with umask(mask), use(After(look)):
+        door.save(target, NEW, durability="none")
+    assert seen[0] == made
+    assert mode(target) == old
 
 
 @needs_acls

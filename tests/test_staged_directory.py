@@ -25,7 +25,7 @@ from doors import LEVELS, in_child
 from durably import NotDurableError, Receipt, UnsupportedError, _mounts, _names
 from durably.testing import RecordingSyscalls, use
 from mounts import bound, mounted
-from trees import NEW, OLD, WAYS, Way, grow, seen, shown
+from trees import LITTLE_OLD, NEW, OLD, WAYS, Way, grow, seen, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,7 +67,7 @@ def test_the_new_tree_is_there_and_nothing_else(way: Way, level: str, path: Path
     assert seen(path) == way.new
     keeps = way.keeps and old is not None
     assert way.beside(path) == ({"kept"} if keeps else set())
-    assert not keeps or seen(path.with_name("kept")) == OLD
+    assert not keeps or seen(path.with_name("kept")) == LITTLE_OLD
     assert receipt.path == str(path)
     assert receipt.size == sum(len(each) for each in way.new.values() if isinstance(each, bytes))
     assert receipt.replaced == (old is not None)
@@ -329,7 +329,7 @@ def test_readers_always_find_it_and_never_a_mix(path: Path, options: Any) -> Non
     stop, found = threading.Event(), []  # type: ignore[var-annotated]
     reader = threading.Thread(target=_poll, args=(path, stop, found))
     reader.start()
-    for number in range(1, 300):
+    for number in range(1, 150):
         save_numbered(number)
     stop.set()
     reader.join()
@@ -447,7 +447,7 @@ def test_a_mount_that_comes_meanwhile(table: str, tmp_path: Path, monkeypatch: p
         assert seen(target) == NEW
         subprocess.run([find("umount") or "umount", f"{left}/target/part"], check=True)
         assert names(Path(left) / "target" / "part") != []
-        with pytest.raises(AssertionError, match="not mounted"):
+        with pytest.raises(AssertionError, match="umount"):
             mount.__exit__(None, None, None)  # it moved, and was undone where it went
     assert (precious / "file").read_bytes() == b"precious"
 
@@ -464,7 +464,9 @@ def test_a_mount_in_the_staged_tree_is_refused(tmp_path: Path) -> None:
             mount.__enter__()
     (left,) = caught.value.leftovers  # type: ignore[attr-defined]
     assert (precious / "file").read_bytes() == b"precious"
-    mount.__exit__(None, None, None)
+    subprocess.run([find("umount") or "umount", f"{left}/target/inner"], check=True)
+    with pytest.raises(AssertionError, match="umount"):
+        mount.__exit__(None, None, None)  # it moved, and was undone where it went
     shutil.rmtree(left)
     assert names(tmp_path) == ["precious"]
 
@@ -580,7 +582,7 @@ def test_the_old_tree_is_kept_where_it_is_asked_for(target: Path) -> None:
         ("missing/old", FileNotFoundError),
         ("target", ValueError),
         ("target/old", ValueError),
-        ("target/part/deep/old", ValueError),
+        ("target/part/old", ValueError),
         (".", ValueError),
         ("there/..", ValueError),
         (".durably-d-0-0-1-0-0123456789abcdef.tmp", ValueError),
@@ -598,7 +600,7 @@ def test_a_bad_place_for_the_old_tree_is_refused_at_once(
     with pytest.raises(error), durably.staged_directory(path, keep_old=place, **options):
         pytest.fail("the block was entered")
     assert doors.descriptors() == before
-    assert seen(path) == OLD
+    assert seen(path) == LITTLE_OLD
     assert way.beside(path) == {"there"}
 
 

@@ -19,7 +19,9 @@ Tree = dict[str, bytes | str | None]
 
 OLD: Tree = {"a": b"old\n" * 300, "part": None, "part/b": b"old too\n", "part/deep": None, "part/deep/c": b""}
 NEW: Tree = {"a": b"new\n" * 500, "part": None, "part/d": b"new too\n", "way": "part/d"}
-SIZE = sum(len(content) for content in NEW.values() if isinstance(content, bytes))
+# For the tests that save hundreds of times.
+LITTLE_OLD: Tree = {"a": b"old\n", "part": None, "part/b": b""}
+LITTLE_NEW: Tree = {"a": b"new\n", "part": None, "way": "a"}
 
 
 def grow(directory: Path, tree: Tree) -> None:
@@ -84,11 +86,11 @@ class Way(NamedTuple):
         if not self.old:
             return None
         if self.links:
-            self._save(path, OLD, fallback="symlink", durability="none")
+            self._save(path, LITTLE_OLD, fallback="symlink", durability="none")
         else:
             path.mkdir()
-            grow(path, OLD)
-        return OLD
+            grow(path, LITTLE_OLD)
+        return LITTLE_OLD
 
     @property
     def links(self) -> bool:
@@ -100,12 +102,12 @@ class Way(NamedTuple):
 
     @property
     def new(self) -> Tree:
-        return {**OLD, **NEW} if self.copies and self.old else NEW
+        return {**LITTLE_OLD, **LITTLE_NEW} if self.copies and self.old else LITTLE_NEW
 
     def save(self, path: Path, **options: Any) -> Receipt:
-        """Save `NEW` there."""
+        """Save the new tree there."""
         kept = {"keep_old": path.with_name("kept")} if self.keeps else {}
-        return self._save(path, NEW, **self.options, **kept, **options)
+        return self._save(path, LITTLE_NEW, **self.options, **kept, **options)
 
     def _save(self, path: Path, tree: Tree, **options: Any) -> Receipt:
         staged = durably.staged_directory(path, **options)
@@ -120,7 +122,7 @@ class Way(NamedTuple):
 
     def _gone(self, directory: Path) -> Tree:
         """What was removed of the copy, as the new tree holds it as well."""
-        return {name: OLD[name] for name in OLD if self.old and not (directory / name).exists()}
+        return {name: LITTLE_OLD[name] for name in LITTLE_OLD if self.old and not (directory / name).exists()}
 
     def beside(self, path: Path) -> set[str]:
         """What lies beside the target and the version that it leads to."""

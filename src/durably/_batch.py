@@ -241,7 +241,8 @@ class Batch:
         return error
 
     def __del__(self) -> None:
-        if getattr(self, "_state", _OVER) is not _OPEN or self._generation != _forks.generation:
+        begun = getattr(self, "_state", _NEW) is not _NEW
+        if not begun or self._group.closed or self._generation != _forks.generation:
             return
         dropped = RuntimeError()
         self._group.close(dropped)

@@ -40,9 +40,9 @@ class Receipts(Sequence["Receipt"]):
         return tuple(self)[index]
 
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Sequence):
-            return NotImplemented
-        return tuple(self) == tuple(other)
+        if isinstance(other, (Receipts, tuple, list)):
+            return list(self) == list(other)  # pyright: ignore[reportUnknownArgumentType] # of whatever
+        return NotImplemented
 
     __hash__ = None  # type: ignore[assignment] # a receipt holds a dict
 

@@ -30,14 +30,32 @@ _LARGEST = 2**31 - 1  # the builtin open takes a C int
 class Mode:
     """How a file is to be opened. Raises as the builtin ``open`` does, in its words where it can."""
 
-    __slots__ = ("action", "buffering", "encoding", "errors", "mode", "newline", "reads", "text")
+    __slots__ = (
+        "action",
+        "buffering",
+        "encoding",
+        "errors",
+        "keeps",
+        "mode",
+        "newline",
+        "raw",
+        "reads",
+        "text",
+    )
+
+    keeps: bool
+    """Whether the old content is the beginning of the new one."""
+    raw: str
+    """The mode of the raw file below, on a descriptor that is open already."""
 
     def __init__(
         self, mode: str, buffering: int, encoding: str | None, errors: str | None, newline: str | None
     ) -> None:
         self.mode = mode
         self.action = _action(mode)
+        self.keeps = self.action in "ar"
         self.reads = "+" in mode
+        self.raw = _raw(self.action, self.reads)
         self.text = "b" not in mode
         self.buffering = _size(buffering)
         self.encoding = encoding or _DEFAULT_ENCODING
@@ -47,11 +65,6 @@ class Mode:
             self._check_text()
         else:
             self._check_binary()
-
-    @property
-    def keeps(self) -> bool:
-        """Whether the old content is the beginning of the new one."""
-        return self.action in "ar"
 
     def _check_text(self) -> None:
         if self.buffering == 0:
@@ -99,6 +112,12 @@ def _action(mode: str) -> str:
     if action == "r" and "+" not in letters:
         raise ValueError(f"mode {mode!r} only reads: use the builtin open")
     return action
+
+
+def _raw(action: str, reads: bool) -> str:
+    if action in "ax":
+        return f"{action}b+" if reads else f"{action}b"
+    return "rb+" if reads else "wb"
 
 
 def with_action(options: SaveOptions, mode: Mode) -> SaveOptions:

@@ -84,7 +84,7 @@ class Staged:
         self.tail: str | None = save.temporary[-_TAIL:]  # type: ignore[index] # it has one
         """What the temporary's name ends in; None once it is published."""
         self.size = size
-        self.inode = save.identity[1]  # type: ignore[index] # it is known by now
+        self.inode: int = save.identity[1]  # type: ignore[index] # it is known by now
         self.traits = traits
 
 

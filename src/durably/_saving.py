@@ -25,9 +25,11 @@ _CHUNK = 1 << 20
 
 def stage(routine: Routine, save: Save) -> None:
     """Make the temporary of a located save."""
-    create = routine.create_unnamed if save.held else routine.create
     try:
-        create(save)
+        if save.held:
+            routine.create_unnamed(save)
+        else:
+            routine.create(save)
     except OSError as error:
         if not _may_rewrite(save) or save.fd != CLOSED or error.errno not in _NO_ROOM:
             raise

@@ -98,7 +98,7 @@ class Channel:
 
 def opened(routine: Routine, save: Save, mode: Mode) -> tuple[Channel, Any]:
     """The file for the caller, and the channel under it. Closing the file leaves the descriptor open."""
-    raw = io.FileIO(save.fd, _raw_mode(mode), closefd=False)
+    raw = io.FileIO(save.fd, mode.raw, closefd=False)
     raw.name = save.path  # the stubs call it read-only
     channel = Channel(routine, save, raw)
     if mode.buffering == 0:
@@ -112,9 +112,3 @@ def opened(routine: Routine, save: Save, mode: Mode) -> tuple[Channel, Any]:
     )
     text.mode = mode.mode  # type: ignore[misc] # as the builtin open does
     return channel, text
-
-
-def _raw_mode(mode: Mode) -> str:
-    if mode.action in "ax":
-        return f"{mode.action}b+" if mode.reads else f"{mode.action}b"
-    return "rb+" if mode.reads else "wb"

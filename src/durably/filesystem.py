@@ -22,22 +22,30 @@ from typing import TYPE_CHECKING, Any, cast
 from fsspec.compression import compr
 from fsspec.core import get_compression
 from fsspec.implementations.local import LocalFileSystem
-from fsspec.registry import get_filesystem_class, register_implementation
 
 from durably._errors import UnsupportedError
-from durably._fsspec import _entries
+from durably._fsspec import _entries, _install
 from durably._fsspec._file import DurableFile
 from durably._fsspec._layers import CompressedFile, TextFile
+from durably._fsspec._transaction import DurableTransaction
 from durably._oneshot import write_bytes
 from durably._options import resolve
+from durably._recover import recover
 from durably._writer import AtomicWriter
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
+    from durably._fsspec._transaction import TransactionCore
     from durably._options import SaveOptions
+    from durably._transaction_receipt import Recovered
 
-__all__ = ["DurableFile", "DurableFileSystem", "DurableLocalFiles", "install", "uninstall"]
+__all__ = [
+    "DurableFile",
+    "DurableFileSystem",
+    "DurableLocalFiles",
+    "DurableTransaction",
+    "install",
+    "uninstall",
+]
 
 _OPTIONS = ("durability", "metadata", "symlinks", "permissions", "allow_in_place")
 _TEXT = ("encoding", "errors", "newline")
@@ -69,6 +77,7 @@ class DurableFileSystem(LocalFileSystem, metaclass=_OneSpelling):  # type: ignor
     """
 
     protocol: tuple[str, ...] = ("durable",)
+    transaction_type = DurableTransaction
 
     def __init__(
         self,
@@ -82,9 +91,9 @@ class DurableFileSystem(LocalFileSystem, metaclass=_OneSpelling):  # type: ignor
         **others: Any,
     ) -> None:
         options = (durability, metadata, symlinks, permissions, allow_in_place)
-        self._saves: SaveOptions = _saving(dict(zip(_OPTIONS, options, strict=True)))
-        self._level = resolve(self._saves).durability
-        self._makes: SaveOptions = {**self._saves, "make_parents": True}
+        self.saves: SaveOptions = _saving(dict(zip(_OPTIONS, options, strict=True)))
+        self._level = resolve(self.saves).durability
+        self._makes: SaveOptions = {**self.saves, "make_parents": True}
         super().__init__(auto_mkdir=auto_mkdir, **others)
 
     # Writing files.
@@ -111,9 +120,8 @@ class DurableFileSystem(LocalFileSystem, metaclass=_OneSpelling):  # type: ignor
             compression = get_compression(target, compression)
             if compression is not None and "r" in mode:
                 raise ValueError(f"mode {mode!r} cannot update a compressed file; write a new one")
-        in_transaction = not kwargs.pop("autocommit", not self._intrans)
         binary = mode if text is None else mode.replace("t", "") + "b"
-        file: Any = self._open(target, binary, block_size, autocommit=not in_transaction, **kwargs)
+        file: Any = self._open(target, binary, block_size, **kwargs)
         if compression is not None:
             file = CompressedFile(compr[compression](file, mode=mode[0]), file)
         if text is not None:
@@ -131,17 +139,35 @@ class DurableFileSystem(LocalFileSystem, metaclass=_OneSpelling):  # type: ignor
         if not _writes(mode):
             return super()._open(path, mode=mode, block_size=block_size, **kwargs)
         target = self._strip_protocol(path)
-        writer = AtomicWriter(target, mode, **self._saving(target, kwargs))
-        return DurableFile(writer, target, mode, self, autocommit=autocommit)
+        core = self._core()
+        if core is None:
+            writer = AtomicWriter(target, mode, **self._saving(target, kwargs))
+            return DurableFile(writer, target, mode, self, autocommit=autocommit)
+        if self.auto_mkdir:
+            self.makedirs(self._parent(target), exist_ok=True)
+        return DurableFile(core.open(target, mode, self._saving(target, kwargs)), target, mode, self)
+
+    def _core(self) -> TransactionCore | None:
+        """The transaction that a write here and now belongs to."""
+        return self._transaction.taker() if self._intrans else None
+
+    def start_transaction(self) -> DurableTransaction:
+        """Begin a transaction; `end_transaction` commits it."""
+        self.transaction.start()
+        return cast("DurableTransaction", self._transaction)
+
+    def recover(self, path: Any) -> Recovered:
+        """Finish or undo a transaction that a crash has interrupted: `durably.recover`."""
+        return recover(self._strip_protocol(path))
 
     def _saving(self, path: str, given: dict[str, Any]) -> SaveOptions:
-        options = self._makes if self.auto_mkdir and not _entries.in_staging(path) else self._saves
+        options = self._makes if self.auto_mkdir and not _entries.in_staging(path) else self.saves
         return {**options, **_saving(given)} if given else options
 
     def pipe_file(self, path: Any, value: Any, mode: str = "overwrite", **kwargs: Any) -> None:
         """Save bytes. ``mode="create"``: FileExistsError if the target exists, without a race."""
         target = self._strip_protocol(path)
-        if self._intrans or not kwargs.keys() <= set(_OPTIONS):
+        if self._core() is not None or not kwargs.keys() <= set(_OPTIONS):
             with self.open(target, "xb" if mode == "create" else "wb", **kwargs) as file:
                 file.write(value)
             return
@@ -210,7 +236,7 @@ class DurableFileSystem(LocalFileSystem, metaclass=_OneSpelling):  # type: ignor
         target = self._strip_protocol(path)
         if os.path.isdir(target) and not os.path.islink(target):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), target)
-        _entries.remove(target, self._level)
+        self._remove(target)
 
     def rm(self, path: Any, recursive: bool = False, maxdepth: int | None = None) -> None:
         """Remove files, and with ``recursive`` directories. Nothing beyond a mount is removed."""
@@ -221,6 +247,11 @@ class DurableFileSystem(LocalFileSystem, metaclass=_OneSpelling):  # type: ignor
                     raise ValueError("Cannot delete directory, set recursive=True")
                 if os.path.abspath(target) == os.getcwd():
                     raise ValueError("Cannot delete current working directory")
+            self._remove(target)
+
+    def _remove(self, target: str) -> None:
+        core = self._core()
+        if core is None or not core.drop_below(target) or os.path.lexists(target):
             _entries.remove(target, self._level)
 
     def mv(self, path1: Any, path2: Any, recursive: bool = True, **kwargs: Any) -> None:
@@ -234,6 +265,11 @@ class DurableFileSystem(LocalFileSystem, metaclass=_OneSpelling):  # type: ignor
             target = f"{target.rstrip('/')}/{os.path.basename(source)}"
             if os.path.lexists(target):
                 raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target)
+        core = self._core()
+        if core is not None:
+            if core.move(source, target, self.saves):
+                return
+            core.drop_below(target)
         try:
             self._rename(source, target)
         except OSError as error:
@@ -297,41 +333,16 @@ class DurableLocalFiles(DurableFileSystem):
         super().__init__(auto_mkdir=auto_mkdir, **options)
 
 
-class _Installed:
-    """Takes back, at the end of a with block, what `install` did."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        uninstall()
-
-
-_before: dict[str, type] = {}
-
-
-def install() -> _Installed:
+def install() -> _install.Installed:
     """Have fsspec use durable files for ``file://``, ``local://`` and plain paths, in this process.
 
     Forked children inherit it; spawned ones, such as dask's workers, must install it themselves. File
     systems that were made before stay as they are. What a client writes past fsspec is not reached.
     Calling it again does nothing. In a ``with`` statement, the end of the block uninstalls it.
     """
-    for protocol in DurableLocalFiles.protocol:
-        present = get_filesystem_class(protocol)
-        if present is not DurableLocalFiles:
-            _before[protocol] = present
-            register_implementation(protocol, DurableLocalFiles, clobber=True)
-    return _Installed()
+    return _install.install(DurableLocalFiles)
 
 
 def uninstall() -> None:
     """Take back `install`; nothing if it was not installed. File systems that were made stay."""
-    while _before:
-        protocol, present = _before.popitem()
-        register_implementation(protocol, present, clobber=True)
+    _install.uninstall()

@@ -1,8 +1,9 @@
 """Many small files: durably.Batch beside the classic recipe in a loop, and beside the same calls in C.
 
-    python tests/benchmarks/batches.py [--quick] [--json FILE] [--disk DIRECTORY] [FIGURE ...]
+    python tests/benchmarks/batches.py [--quick] [--rounds N] [--json FILE] [--disk DIRECTORY] [FIGURE ...]
 
-Figures: ext4, xfs, btrfs, growth; without a name, all of them. Each file system is a fresh image, mounted where only this process sees it; that takes root.
+Figures: ext4, xfs, btrfs, growth; without a name, all of them. Each file system is a fresh image,
+mounted where only this process sees it; that takes root.
 """
 
 from __future__ import annotations
@@ -112,7 +113,7 @@ def _batch(directory: str, count: int) -> None:
             batch.write_bytes(f"{directory}/{number}", _CONTENT)
 
 
-def _recipe(directory: str, count: int) -> None:
+def recipe(directory: str, count: int) -> None:
     for number in range(count):
         _save(f"{directory}/{number}")
 
@@ -141,7 +142,7 @@ def on_fresh(kind: str, parent: Path, rounds: int, count: int) -> list[Ratio]:
     """New files and replaced ones, each contender in a directory of its own."""
     found: list[Ratio] = []
     with fresh(kind, parent) as place, _in_c(count) as in_c:
-        savers = {_BATCH: _in_python(_batch, count), _RECIPE: _in_python(_recipe, count)}
+        savers = {_BATCH: _in_python(_batch, count), _RECIPE: _in_python(recipe, count)}
         if in_c is not None:
             savers[_SAME] = in_c
         for replaced, target in enumerate(_TARGETS[kind]):
@@ -189,7 +190,7 @@ def growth(parent: Path, rounds: int) -> list[dict[str, str | float]]:
                 runs = [_grown(place / f"{count}-{number}", count) for number in range(rounds)]
                 seconds, peak = min(run[0] for run in runs), max(run[1] for run in runs)
                 each, mebibytes = seconds / count * 1e6, peak / 1024
-                print(f"{kind}: {count} files: {each:.1f} us each, {mebibytes:.1f} MiB at the peak")
+                print(f"{kind}: {count} files: {each:.1f} us each, {mebibytes:.1f} MiB at the peak", flush=True)
                 found.append({"file_system": kind, "files": count, "us_each": each, "peak_mib": mebibytes})
     return found
 
@@ -208,18 +209,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("figure", nargs="*", choices=[*_TARGETS, "growth", []], help="default: all")
     parser.add_argument("--quick", action="store_true", help="few rounds: to see that the figures run")
+    parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the findings to a data file as well")
     parser.add_argument("--disk", type=Path, default=Path.cwd(), metavar="DIRECTORY", help="for the images")
     arguments = parser.parse_args()
     wanted = arguments.figure or [*_TARGETS, "growth"]
     ratios: list[Ratio] = []
     for kind in filter(_TARGETS.__contains__, wanted):
-        for ratio in on_fresh(kind, arguments.disk, *((3, 200) if arguments.quick else (15, 1000))):
+        for ratio in on_fresh(kind, arguments.disk, *((3, 200) if arguments.quick else (arguments.rounds, 1000))):
             ratios.append(ratio)
             print(
                 f"{ratio.figure}: {ratio.contender} takes {ratio.median:.2f} x the time of {ratio.base} "
                 f"({ratio.low:.2f}-{ratio.high:.2f}; {ratio.seconds * 1e3:.1f} ms); "
-                f"{ratio.target}: {ratio.verdict}"
+                f"{ratio.target}: {ratio.verdict}",
+                flush=True,
             )
     grown = growth(arguments.disk, 1 if arguments.quick else 3) if "growth" in wanted else []
     if arguments.json:

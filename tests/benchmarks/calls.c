@@ -70,17 +70,19 @@ static void save_same(const char *path, int durable) {
     DO(fstat(found, &old));
     DO(flistxattr(found, names, sizeof names));
     DO(close(found));
-    int file = create(directory, name, sizeof name, 0600);
+    int file = create(directory, name, sizeof name, old.st_mode & 0777);
     DO(fstat(file, &new));
     DO(flistxattr(file, names, sizeof names));
-    DO(fchmod(file, old.st_mode & 0777));
     DO(write(file, content, SIZE));
     if (durable)
         DO(fsync(file));
     DO(close(file));
     DO(renameat(directory, name, directory, TARGET));
-    if (durable)
+    if (durable) {
+        struct statx mount;
         DO(fsync(directory));
+        DO(statx(directory, "", AT_EMPTY_PATH, STATX_MNT_ID, &mount));
+    }
     DO(close(directory));
 }
 

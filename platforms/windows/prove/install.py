@@ -19,7 +19,9 @@ _PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check", "-q")
 # What has no use in a test. _wmi: platform.* asks it, and Wine 8 has not got what it asks
 # (propsys.dll.VariantToString), and ends the process; without it Python finds out in another way.
 _LEFT_OUT = ("_wmi.pyd", "_tkinter.pyd", "tcl86t.dll", "tk86t.dll")
-_WITHOUT = shutil.ignore_patterns("__pycache__", "site-packages", "test", "idlelib", "tkinter", "*.so", "config-*")
+_WITHOUT = shutil.ignore_patterns(
+    "__pycache__", "site-packages", "test", "idlelib", "tkinter", "*.so", "config-*"
+)
 
 
 class UnavailableError(Exception):
@@ -34,8 +36,15 @@ def python(version: str, tools: Tools, place: Path) -> Path:
     shutil.copytree(tools.library, place / "Lib", ignore=_WITHOUT)
     _compile(tools, number, place)
     packages = place / "Lib" / "site-packages"
-    _pip("install", "--no-deps", "--require-hashes", f"--target={packages}", *_TAGS, f"--python-version={version}",
-         f"--requirement={HERE / 'requirements-tests.txt'}")
+    _pip(
+        "install",
+        "--no-deps",
+        "--require-hashes",
+        f"--target={packages}",
+        *_TAGS,
+        f"--python-version={version}",
+        f"--requirement={HERE / 'requirements-tests.txt'}",
+    )
     return place / "python.exe"
 
 
@@ -74,8 +83,15 @@ def _wine(tools: Tools, environment: dict[str, str], *command: str) -> None:
 
 
 def _download(version: str, place: Path) -> Path:
-    _pip("download", "--no-deps", "--require-hashes", f"--dest={place}", *_TAGS, f"--python-version={version}",
-         f"--requirement={HERE / 'requirements-python.txt'}")
+    _pip(
+        "download",
+        "--no-deps",
+        "--require-hashes",
+        f"--dest={place}",
+        *_TAGS,
+        f"--python-version={version}",
+        f"--requirement={HERE / 'requirements-python.txt'}",
+    )
     (wheel,) = place.iterdir()
     return wheel
 
@@ -98,7 +114,16 @@ def _compile(tools: Tools, number: str, place: Path) -> None:
     subprocess.run([tools.resources, str(script), str(resources)], check=True)
     define = f'-DPYTHON=L"python{number}.dll"'
     source = str(HERE / "launcher.c")
-    command = [tools.compiler, "-O", "-municode", define, source, str(resources), "-o", str(place / "python.exe")]
+    command = [
+        tools.compiler,
+        "-O",
+        "-municode",
+        define,
+        source,
+        str(resources),
+        "-o",
+        str(place / "python.exe"),
+    ]
     subprocess.run(command, check=True)
 
 

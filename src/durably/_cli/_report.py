@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from durably import NotDurableError, OutcomeUnknownError, TornError
+from durably import BatchError, NotDurableError, OutcomeUnknownError, TornError
 from durably._cli import _exit
 from durably._cli._output import OutputError, complain, put_json, shown
 
@@ -87,6 +87,8 @@ class Report:
         if isinstance(error, NotDurableError):
             receipt = error.receipt and receipt_fields(error.receipt)
             return self._failed(error, _exit.NOT_DURABLE, message, receipt=receipt)
+        if isinstance(error, BatchError):
+            return self._failed(error, _batch_code(error), message, **_batch_fields(error))
         if isinstance(error, OutcomeUnknownError):
             message += "; the target holds the whole old or the whole new file: look, or save again"
             return self._failed(error, _exit.UNKNOWN, message)
@@ -148,6 +150,20 @@ class Report:
 def receipt_fields(receipt: Receipt) -> dict[str, object]:
     """A receipt for JSON."""
     return receipt._asdict()
+
+
+def _batch_code(error: BatchError) -> int:
+    failed = error.receipt.failed.values() if error.receipt else ()
+    in_place = failed and all(isinstance(one, NotDurableError) for one in failed)
+    return _exit.NOT_DURABLE if in_place else _exit.NOT_DONE
+
+
+def _batch_fields(error: BatchError) -> dict[str, object]:
+    receipt = error.receipt
+    if receipt is None:
+        return {}
+    failed = {path: str(one.strerror or one) for path, one in receipt.failed.items()}
+    return {"saved": len(receipt.saved), "failed": failed, "unsaved": list(receipt.unsaved)}
 
 
 def _what(error: OSError | ValueError) -> str:

@@ -9,7 +9,7 @@ import stat
 from durably import _mounts, _names
 from durably._commit import _attributes, _metadata, _trials
 from durably._commit._attributes import ACL
-from durably._commit._flags import DIRECTORY, LOOK, PLAIN, READ, UNNAMED
+from durably._commit._flags import DIRECTORY, LOOK, PLAIN, PRIVATE, READ, UNNAMED
 from durably._commit._posix import Posix
 from durably._native.linux import NO_CLONE, RENAME_NOREPLACE, SYNC_FILE_RANGE_WRITE
 from durably._options import NONE
@@ -74,11 +74,19 @@ class Linux(Posix):
     # The temporary.
 
     def first_mode(self, save: Save) -> int:
-        return _metadata.first_mode(save)
+        # The final one where it cannot be looser before: at first the file may have another group, or
+        # inherit an ACL, which the group's bits mask; neither matters where the group may do what
+        # everybody may. An old file's own ACL may forbid more, and is set later.
+        mode = save.options.permissions
+        if mode is None:
+            mode = save.old.st_mode  # type: ignore[union-attr] # carries
+        if save.old_attributes or mode & PRIVATE != PRIVATE or mode >> 3 & 7 != mode & 7:
+            return PRIVATE
+        return mode & 0o777
 
     def create_unnamed(self, save: Save) -> None:
         dressed = save.carries or save.options.permissions is not None
-        mode = _metadata.first_mode(save, hidden=True) if dressed else PLAIN
+        mode = self.first_mode(save) if dressed else PLAIN
         if not _can_link_descriptors():
             self.create(save)
             return
@@ -126,8 +134,10 @@ class Linux(Posix):
         if names and ACL in names:
             self.calls.removexattr(save.fd, ACL)  # inherited from the directory, not the old file's
         if mode is None:
-            mask_kept = _attributes.MASK_LOST.isdisjoint(save.lost)
-            mode = _metadata.carried_mode(save.old, group_kept and mask_kept)  # type: ignore[arg-type] # carries
+            # Without setuid and setgid: they vouched for content that is gone.
+            mode = save.old.st_mode & 0o777  # type: ignore[union-attr] # carries
+            if not (group_kept and _attributes.MASK_LOST.isdisjoint(save.lost)):
+                mode = _metadata.without_group(mode)
         if mode != new.st_mode & 0o7777:
             self.calls.fchmod(save.fd, mode)
 

@@ -6,7 +6,7 @@ import errno
 import os
 
 from durably import _names
-from durably._commit._flags import DIRECTORY, LOCK, READ, SHARED_LOCK
+from durably._commit._flags import LOCK, READ, SHARED_LOCK
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import errno
 import struct
 
-from durably._commit._flags import PRIVATE
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import os
@@ -50,29 +48,12 @@ def _carry_group(calls: Syscalls, save: Save, group: int) -> bool:
     return True
 
 
-def first_mode(save: Save, *, hidden: bool = False) -> int:
-    """The mode to make the temporary with: the final one, where that is never looser than it ends.
+def without_group(mode: int) -> int:
+    """The mode where the group is another now, or its bits were a lost ACL's mask.
 
-    ``hidden``: it has no name, and nobody else can open it. One that has a name may get another group
-    at first, or inherit an ACL, which its group bits mask: neither matters if the group may do what
-    everybody may. The old file's ACL may forbid more than that, and is set later.
+    The group may do no more than everybody may.
     """
-    mode = save.options.permissions
-    if mode is None:
-        mode = save.old.st_mode  # type: ignore[union-attr] # carries
-    mode &= 0o777
-    if save.old_attributes or mode & PRIVATE != PRIVATE or not (hidden or mode >> 3 & 7 == mode & 7):
-        return PRIVATE
-    return mode
-
-
-def carried_mode(old: os.stat_result, group_kept: bool) -> int:
-    """The old mode, without setuid and setgid: they vouched for content that is gone.
-
-    Where the group is another now, it may do no more than everybody may.
-    """
-    mode = old.st_mode & 0o777
-    return mode if group_kept else mode & ~0o070 | mode & 0o070 & mode << 3
+    return mode & ~0o070 | mode & 0o070 & mode << 3
 
 
 def acl_without_group(acl: bytes) -> bytes:

@@ -132,7 +132,10 @@ class Posix(Routine):
         if save.old is not None and save.carries:
             group_kept = _metadata.carry_owner(self.calls, save, new)
             if mode is None:
-                mode = _metadata.carried_mode(save.old, group_kept)
+                # Without setuid and setgid: they vouched for content that is gone.
+                mode = save.old.st_mode & 0o777
+                if not group_kept:
+                    mode = _metadata.without_group(mode)
         if mode is not None and mode != stat.S_IMODE(new.st_mode):
             self.calls.fchmod(save.fd, mode)
 

@@ -1,1 +1,1 @@
-"""The parts of `durably.filesystem`. They need nothing of fsspec but what it hands over."""
+"""The parts of `durably.filesystem`."""

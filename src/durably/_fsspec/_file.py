@@ -12,11 +12,13 @@ from durably import _forks
 from durably._fsspec import _inference
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from types import TracebackType
 
+    from durably._fsspec._transaction import StagedWriter
     from durably._options import Receipt
     from durably._writer import AtomicWriter
+
+    Writer = AtomicWriter[Any] | StagedWriter
 
 _PICKLED = ("path", "name", "mode", "fs", "autocommit", "blocksize", "receipt")
 
@@ -40,21 +42,19 @@ class DurableFile(io.BufferedIOBase):
 
     def __init__(
         self,
-        writer: AtomicWriter[Any],
+        writer: Writer,
         path: str,
         mode: str,
         fs: Any,
         *,
-        autocommit: bool,
-        ended: Callable[[DurableFile], object] | None = None,
+        autocommit: bool = True,
     ) -> None:
         self._closed = False
         self._doomed = False
         self._given_up = ""
         self._generation = _forks.generation
-        self._writer: AtomicWriter[Any] | None = writer
+        self._writer: Writer | None = writer
         self._file = writer.file
-        self._ended = ended
         self._before = _inference.pending()
         # The buffer's own method: no call of ours for each piece that is written.
         vars(self)["write"] = self._file.write
@@ -100,8 +100,10 @@ class DurableFile(io.BufferedIOBase):
         else:
             self._file.close()
 
-    def commit(self) -> Receipt:
+    def commit(self) -> Receipt | None:
         """Put the file in the target's place, closing it if it is open. Returns the receipt.
+
+        In a transaction that is for its end to do: the file becomes a part of it, and there is none.
 
         Raises what `durably.AtomicWriter.commit` raises: ValueError after a discard, and otherwise
         errors that say what the target holds.
@@ -112,7 +114,6 @@ class DurableFile(io.BufferedIOBase):
             return writer.commit()
         finally:
             self.receipt = writer.receipt
-            self._leave()
 
     def discard(self) -> None:
         """Throw away what was written; the target stays as it is.
@@ -122,20 +123,12 @@ class DurableFile(io.BufferedIOBase):
         """
         self._closed = True
         self._before = None
-        try:
-            if self._writer is not None:
-                self._writer.discard()
-        finally:
-            self._leave()
+        if self._writer is not None:
+            self._writer.discard()
 
     def doom(self) -> None:
         """Have whatever ends the writing discard: what the layers above still hold is thrown away."""
         self._doomed = True
-
-    def _leave(self) -> None:
-        ended, self._ended = self._ended, None
-        if ended is not None:
-            ended(self)
 
     def _discard_inferred(self, reason: str) -> None:
         _log.warning("%s was not saved: its file was %s; the target was not changed", self.path, reason)
@@ -172,8 +165,6 @@ class DurableFile(io.BufferedIOBase):
         except OSError as failure:
             error.leftovers = getattr(failure, "leftovers", ())  # type: ignore[attr-defined] # documented
             error.add_note(f"durably: {failure.strerror}: {', '.join(error.leftovers)}")  # type: ignore[attr-defined]
-        finally:
-            self._leave()
 
     def _dealloc_warn(self, source: object) -> None:
         # TextIOWrapper and BufferedWriter call this when they are finalized, before they close us.
@@ -262,7 +253,7 @@ class DurableFile(io.BufferedIOBase):
 
     # What it is.
 
-    def _writer_of(self) -> AtomicWriter[Any]:
+    def _writer_of(self) -> Writer:
         if self._writer is None:
             raise ValueError(f"the save of {self.path!r} is over: this is a copy of its handle")
         return self._writer
@@ -275,7 +266,7 @@ class DurableFile(io.BufferedIOBase):
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
         self._closed, self._doomed, self._given_up, self._generation = True, False, "", -1
-        self._writer = self._ended = self._before = None
+        self._writer = self._before = None
         self._file = io.BytesIO()
         self._file.close()
         vars(self)["write"] = self._file.write

@@ -42,7 +42,7 @@ class CompressedFile(io.BufferedIOBase):
             self._finish()
             self._handle.close()
 
-    def commit(self) -> Receipt:
+    def commit(self) -> Receipt | None:
         """Close if need be, and put the file in the target's place. See `DurableFile.commit`."""
         if not self.closed:
             self._finish()
@@ -125,7 +125,7 @@ class TextFile(io.TextIOWrapper):
         """The handle's."""
         return self._binary.receipt
 
-    def commit(self) -> Receipt:
+    def commit(self) -> Receipt | None:
         """Close if need be, and put the file in the target's place. See `DurableFile.commit`."""
         if not self.closed:
             self.flush()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import posixpath
 import time
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from durably import _names
@@ -88,5 +88,5 @@ def _changed(entry: dict[str, Any]) -> float:
         if isinstance(value, (int, float)):
             return float(value)
         if isinstance(value, str):  # FTP's MLSD: RFC 3659
-            return datetime.strptime(value[:14], "%Y%m%d%H%M%S").replace(tzinfo=timezone.utc).timestamp()
+            return datetime.strptime(value[:14], "%Y%m%d%H%M%S").replace(tzinfo=UTC).timestamp()
     return time.time()  # not told: too young

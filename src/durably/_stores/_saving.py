@@ -15,6 +15,13 @@ if TYPE_CHECKING:
     from durably._stores._store import Store
     from durably._stores._target import Target
 
+# The clients raise these from a message alone.
+_NUMBERS: tuple[tuple[type[OSError], int], ...] = (
+    (FileExistsError, errno.EEXIST),
+    (FileNotFoundError, errno.ENOENT),
+    (PermissionError, errno.EACCES),
+    (TimeoutError, errno.ETIMEDOUT),
+)
 _METADATA = "what the old object had beside its content is not asked for, and not carried over"
 
 
@@ -107,8 +114,16 @@ class StoreSave:
 def fail(error: BaseException, url: str) -> NoReturn:
     """Raise the error as an OSError that names the target: the clients have many kinds of their own."""
     if isinstance(error, OSError):
+        if error.errno is None:
+            error.strerror = str(error)
+            error.errno = next((number for kind, number in _NUMBERS if isinstance(error, kind)), errno.EIO)
         if error.filename is None:
             error.filename = url
+        if type(error).__module__ != "builtins":
+            # A client's own class: as the builtin one of its number, such as FileExistsError.
+            new = OSError(error.errno, str(error.strerror), url)
+            _copy_leftovers(error, new)
+            raise new from error
     elif isinstance(error, Exception):
         new = OSError(errno.EIO, f"{type(error).__name__}: {error}", url)
         _copy_leftovers(error, new)

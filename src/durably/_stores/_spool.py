@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 from typing import TYPE_CHECKING, Any
 
@@ -11,14 +10,13 @@ from durably import _commit
 from durably._options import Options
 from durably._save import Save
 from durably._stores._saving import fail
+from durably._stores._store import CHUNK
 from durably._stream import opened
 
 if TYPE_CHECKING:
     from durably._modes import Mode
     from durably._stores._saving import StoreSave
     from durably._stream import Channel
-
-CHUNK = 1 << 20
 
 
 class Spool:
@@ -39,8 +37,7 @@ class Spool:
 
     def _fetch(self, save: StoreSave, *, must_exist: bool) -> None:
         try:
-            with save.store.fs.open(save.store.path, "rb") as old:
-                shutil.copyfileobj(old, self._kept, CHUNK)
+            save.store.fetch(self._kept)
             save.replaced = True
         except FileNotFoundError as error:
             if must_exist:

@@ -11,6 +11,7 @@ is the new object.
 
 from __future__ import annotations
 
+import shutil
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from typing import Literal
 
     Answer = tuple[Literal["yes", "no", "unknown"], str]
+
+
+CHUNK = 1 << 20
 
 
 def promises(readers: Answer, crash: Answer, durable: Answer) -> tuple[Promise, Promise, Promise]:
@@ -93,10 +97,7 @@ class Store(ABC):
     def let_go(self) -> None:  # noqa: B027 # not every store holds something
         """Forget the save without a request: in a forked child, where it is the parent's."""
 
-    def old_size(self) -> int | None:
-        """The size of the object that is there; None where there is none."""
-        try:
-            size: int = self.fs.info(self.path)["size"]
-        except FileNotFoundError:
-            return None
-        return size
+    def fetch(self, sink: Any) -> None:
+        """Copy the object that is there into a local file; FileNotFoundError if there is none."""
+        with self.fs.open(self.path, "rb") as old:
+            shutil.copyfileobj(old, sink, CHUNK)

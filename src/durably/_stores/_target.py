@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from durably._errors import UnsupportedError
+from durably._stores._saving import fail
 from durably._stores._table import LOCAL, key, routine_of
 
 try:
@@ -65,7 +66,12 @@ def _of_url(url: str, storage: Mapping[str, Any] | None) -> Target | str:
         routine = _routine(fsspec.get_filesystem_class(get_protocol(url)), url)
     except (ImportError, ValueError) as error:
         raise _refused(f"names a store that fsspec cannot reach here ({error})", url) from error
-    fs, path = url_to_fs(url, **(storage or {}))
+    try:
+        fs, path = url_to_fs(url, **(storage or {}))
+    except (TypeError, ValueError, ImportError):
+        raise
+    except Exception as error:
+        fail(error, url)  # it connects
     return _checked(routine, fs, path, url)
 
 

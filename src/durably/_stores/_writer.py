@@ -8,7 +8,7 @@ from durably import _forks
 from durably._modes import parsed, with_action
 from durably._options import resolve
 from durably._stores._saving import StoreSave
-from durably._stores._sink import Sink, opened
+from durably._stores._sink import opened
 from durably._stores._spool import Spool
 from durably._writer import AtomicWriter
 

@@ -204,7 +204,7 @@ class Staging:
         directory, save.tree = self.open_place(parts, make=options.make_parents)
         self.writing.add(parts)
         save.directory = save.staging = directory
-        save.where = os.path.dirname(self.root.full(parts))
+        save.where = self.root.full(self.place(parts)[0])
         try:
             self._examine(save, expected, private=private)
         except BaseException as error:

@@ -34,7 +34,8 @@ SETTINGS = (
     Setting("ext4", "noauto_da_alloc"),
     Setting("ext4", "noauto_da_alloc,data=writeback"),
     Setting("ext4", "nodelalloc"),
-    Setting("ext4", "", SECTOR),
+    # Its superblock is two sectors under one checksum, and is read before the journal that would mend it.
+    Setting("ext4", "", SECTOR, ("mount",)),
     Setting("xfs", "wsync"),
     Setting("xfs", "", SECTOR),
     Setting("btrfs", "compress=zstd"),

@@ -8,16 +8,24 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+ORDER = ("ext4", "xfs", "btrfs", "tmpfs")
 FOLDER = Path(__file__).resolve().parent
 
 
 def write(name: str, rows: list[dict[str, Any]], **more: Any) -> Path:
-    """Keep the rows of a run, with the date, the kernel and the Python that it ran on. Returns the file."""
+    """Keep the rows of a run, with the date, the kernel and the Python that it ran on. Returns the file.
+
+    Of a run before on the same day and kernel, the rows of other file systems stay.
+    """
     about = {
         "date": str(datetime.now(UTC).date()),
         "kernel": platform.release(),
         "python": platform.python_version(),
     }
+    before, mine = read(name), {row["file_system"] for row in rows}
+    if all(before.get(key) == value for key, value in about.items()):
+        rows = [row for row in before["rows"] if row["file_system"] not in mine] + rows
+        rows.sort(key=lambda row: ORDER.index(row["file_system"]))
     lines = ",\n".join("  " + json.dumps(row, sort_keys=True) for row in rows)
     head = json.dumps(about | more, sort_keys=True)[1:-1]
     path = FOLDER / f"{name}.json"

@@ -60,7 +60,7 @@ def swapped_consistent(path: str, contents: Contents) -> None:
 
 def swapped_kept(path: str, contents: Contents) -> None:
     """`staged_directory`, with the old directory kept, and removed by its caller."""
-    kept = os.path.join(os.path.dirname(path), ".durably-kept")
+    kept = os.path.join(os.path.dirname(os.path.dirname(path)), "kept")
     shutil.rmtree(kept, ignore_errors=True)
     with durably.staged_directory(path, keep_old=kept) as directory:
         _fill(os.fspath(directory), contents)

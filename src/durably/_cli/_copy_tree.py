@@ -1,0 +1,114 @@
+"""``durably copy --batch``: the files of a directory, flushed together."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from typing import TYPE_CHECKING, NoReturn
+
+import click
+
+import durably
+from durably._cli import _exit
+from durably._cli._copying import Meter, choose_mode, cloned
+from durably._cli._output import complain, put_json, shown
+from durably._cli._stream import pour
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Literal
+
+    from durably._cli._report import Report
+    from durably._options import SaveOptions
+
+
+def copy_tree(
+    source: str,
+    target: str,
+    options: SaveOptions,
+    report: Report,
+    *,
+    on_error: Literal["abort", "continue"],
+) -> NoReturn:
+    """Copy every file of a tree, report, and exit."""
+    if options.pop("allow_in_place", False):
+        raise click.UsageError("--allow-in-place and --batch cannot go together")
+    options["make_parents"] = True
+
+    asked = str(options.get("durability"))
+
+    def work() -> int:
+        _refuse_overlap(source, target)
+        files = list(_files(source))
+        unread: dict[str, str] = {}
+        with (
+            Meter(sum(size for _, size in files), source) as meter,
+            durably.Batch(on_error=on_error) as batch,
+        ):
+            for name, _ in files:
+                path = os.path.join(target, name)
+                try:
+                    _copy(batch, os.path.join(source, name), path, options.copy(), meter)
+                except OSError as error:
+                    if on_error == "abort":
+                        raise
+                    unread[path] = str(error.strerror or error)
+        assert batch.receipt is not None
+        return _tell(batch.receipt, unread, report, asked)
+
+    report.conclude(work)
+    raise AssertionError  # `conclude` exits
+
+
+def _tell(receipt: durably.BatchReceipt, unread: dict[str, str], report: Report, asked: str) -> int:
+    """What was copied and kept, and the files of SRC that could not be read."""
+    saved = list(receipt.saved)
+    reasons = {why for each in saved if each.durability != asked for why in each.skipped.values()}
+    lost = sorted({what for each in saved for what in each.lost})
+    for path, why in unread.items():
+        complain(f"{shown(path)}: {why}; the target was not changed")
+    if report.as_json:
+        fields = {"saved": len(saved), "size": sum(each.size for each in saved), "failed": unread}
+        levels = sorted({str(each.durability) for each in saved})
+        put_json({**fields, "durability": levels, "reasons": sorted(reasons), "lost": lost})
+    elif not report.quiet:
+        if reasons:
+            complain(
+                f"{shown(report.path)}: {asked!r} was asked for and is not kept ({'; '.join(sorted(reasons))})"
+            )
+        if lost:
+            complain(f"{shown(report.path)}: metadata of old files could not all be kept: {', '.join(lost)}")
+    return _exit.NOT_DONE if unread else _exit.DONE
+
+
+def _refuse_overlap(source: str, target: str) -> None:
+    one, other = os.path.realpath(source), os.path.realpath(target)
+    if os.path.commonpath([one, other]) in (one, other):
+        raise OSError(errno.EINVAL, f"and {shown(source)} lie one in the other", target)
+
+
+def _files(source: str) -> Iterator[tuple[str, int]]:
+    """The files of a tree, by their paths in it, and their sizes. Raises OSError for what is no file."""
+    for directory, below, names in os.walk(source, onerror=_raise):
+        below.sort()
+        for name in sorted(
+            (*names, *filter(lambda one: os.path.islink(os.path.join(directory, one)), below))
+        ):
+            path = os.path.join(directory, name)
+            status = os.lstat(path)
+            if not stat.S_ISREG(status.st_mode):
+                raise OSError(errno.EINVAL, "is not a regular file, and --batch copies nothing else", path)
+            yield os.path.relpath(path, source), status.st_size
+
+
+def _raise(error: OSError) -> NoReturn:
+    raise error
+
+
+def _copy(batch: durably.Batch, source: str, target: str, options: SaveOptions, meter: Meter) -> None:
+    with open(source, "rb", buffering=0) as reader:
+        choose_mode(reader, target, options)
+        with batch.open(target, "wb", **options) as file:
+            if not cloned(reader, file):
+                pour(reader, shown(source), file, meter.moved)

@@ -1,0 +1,188 @@
+"""``durably copy --batch``: what is on the disk afterwards, what is said, and the exit code."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from capabilities import needs_posix, needs_unprivileged_user
+from disk import as_nobody, mode, names
+from durably import _cli, _names, testing
+from durably._cli import _copying, _exit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+pytestmark = needs_posix
+
+FILES = {"a": b"alpha", "b/c": b"", "b/d/e": os.urandom(1 << 16), "b/d/f": b"phi"}
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A directory with a tree, which the command runs in."""
+    monkeypatch.chdir(tmp_path)
+    for name, data in FILES.items():
+        (tmp_path / "src" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "src" / name).write_bytes(data)
+    (tmp_path / "src" / "empty").mkdir()
+    yield tmp_path
+    assert not [name for _, _, found in os.walk(tmp_path) for name in found if _names.parse(name)]
+
+
+def copied(directory: Path) -> dict[str, bytes]:
+    return {
+        os.path.relpath(os.path.join(where, name), directory): (directory / where / name).read_bytes()
+        for where, _, found in os.walk(directory)
+        for name in found
+    }
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, Any, str]:
+    code = _cli.run(["copy", "--batch", "--json", *arguments])
+    out, err = capsys.readouterr()
+    return code, json.loads(out) if out else None, err
+
+
+def test_a_tree_is_copied(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / "src" / "a").chmod(0o750)
+    (here / "dst").mkdir()
+    (here / "dst" / "stays").write_bytes(b"")
+    (here / "dst" / "b").mkdir()
+    (here / "dst" / "b" / "c").write_bytes(b"old")
+    (here / "dst" / "b" / "c").chmod(0o604)
+    code, told, err = run(capsys, "src", "dst")
+    assert (code, err) == (_exit.DONE, "")
+    assert copied(here / "dst") == {**FILES, "stays": b""}
+    assert told["saved"] == len(FILES)
+    assert told["size"] == sum(map(len, FILES.values()))
+    assert mode(here / "dst" / "a") == 0o750
+    assert mode(here / "dst" / "b" / "c") == 0o604
+    assert "empty" not in names(here / "dst")
+
+
+def test_they_are_flushed_together(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    calls = testing.RecordingSyscalls()
+    with testing.use(calls):
+        assert run(capsys, "src", "dst")[0] == _exit.DONE
+    first = min(at for at, name in enumerate(calls.names) if name == "replace")
+    flushes = [at for at, name in enumerate(calls.names) if name in ("fsync", "syncfs")]
+    assert flushes
+    assert any(at < first for at in flushes)
+    assert not any(name == "write" for name in calls.names[first:])
+
+
+@pytest.mark.parametrize(("on_error", "kept"), [("abort", {}), ("continue", {"b/c", "b/d/e", "b/d/f"})])
+def test_a_file_that_cannot_be_saved(
+    on_error: str, kept: set[str], here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (here / "dst" / "a").mkdir(parents=True)
+    code, told, err = run(capsys, "src", "dst", "--on-error", on_error)
+    assert code == _exit.NOT_DONE
+    assert set(copied(here / "dst")) == set(kept)
+    assert told["error"]["errno"] == errno.EISDIR
+    assert told["error"]["path"] == os.path.join("dst", "a")
+    assert "dst/a" in err
+    if kept:
+        assert told["error"]["saved"] == 3
+        assert list(told["error"]["failed"]) == [os.path.join("dst", "a")]
+
+
+@needs_unprivileged_user
+def test_a_file_that_cannot_be_read(here: Path) -> None:
+    (here / "src" / "a").chmod(0)
+    (here / "dst").mkdir()
+    (here / "dst").chmod(0o777)
+
+    def copy() -> None:
+        assert _cli.run(["copy", "--batch", "src", "dst"]) == _exit.NOT_DONE
+        assert names(here / "dst") == []
+        assert _cli.run(["copy", "--batch", "src", "dst", "--on-error", "continue"]) == _exit.NOT_DONE
+
+    here.chmod(0o755)
+    as_nobody(here / "dst", copy)
+    assert copied(here / "dst") == {name: data for name, data in FILES.items() if name != "a"}
+
+
+@pytest.mark.parametrize("what", ["link", "link to a directory", "fifo"])
+def test_what_is_no_file_is_refused_before_anything_is_written(
+    what: str, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    odd = here / "src" / "z"
+    if what == "fifo":
+        os.mkfifo(odd)
+    else:
+        odd.symlink_to("a" if what == "link" else "b")
+    code, told, _ = run(capsys, "src", "dst", "--on-error", "continue")
+    assert code == _exit.NOT_DONE
+    assert told["error"]["path"] == os.path.join("src", "z")
+    assert not (here / "dst").exists()
+
+
+@pytest.mark.parametrize(
+    ("source", "target"), [("src", "src"), ("src", "src/b"), ("src/b", "src"), ("src", ".")]
+)
+def test_trees_that_lie_in_each_other(
+    source: str, target: str, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = copied(here)
+    assert run(capsys, source, target)[0] == _exit.NOT_DONE
+    assert copied(here) == before
+
+
+@pytest.mark.parametrize("source", ["none", "src/a"])
+def test_a_source_that_is_no_directory(source: str, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(capsys, source, "dst")[0] == _exit.NOT_DONE
+    assert not (here / "dst").exists()
+
+
+def test_in_place_is_no_batch(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _cli.run(["copy", "--batch", "--allow-in-place", "src", "dst"]) == 2
+    assert "cannot go together" in capsys.readouterr().err
+
+
+def test_a_flush_of_a_directory_that_fails(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    class Lame(testing.Syscalls):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fsync = self._fsync
+
+        @staticmethod
+        def _fsync(fd: int) -> None:
+            if os.path.isdir(f"/dev/fd/{fd}"):
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            os.fsync(fd)
+
+    (here / "dst").mkdir()
+    with testing.use(Lame()):
+        code, told, _ = run(capsys, "src", "dst", "--on-error", "continue")
+    assert code == _exit.NOT_DURABLE
+    assert copied(here / "dst") == FILES
+    assert len(told["error"]["failed"]) == len(FILES)
+
+
+def test_long_copies_show_their_progress_on_a_terminal(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert sys.platform != "win32"
+    import pty  # there is none on Windows
+
+    monkeypatch.setattr(_copying, "_LONG", 0.0)
+    monkeypatch.setattr("durably._cli._copy_tree.cloned", lambda reader, file: False)
+    monkeypatch.setenv("TERM", "xterm")
+    terminal, end = pty.openpty()
+    with os.fdopen(end, "w") as stderr:
+        monkeypatch.setattr(sys, "stderr", stderr)
+        assert _cli.run(["copy", "--batch", "src", "dst", "--quiet"]) == 0
+        stderr.write("end")
+        stderr.flush()
+        shown_there = b""
+        while not shown_there.endswith(b"end"):
+            shown_there += os.read(terminal, 1 << 16)
+    os.close(terminal)
+    assert b"src" in shown_there
+    assert copied(here / "dst") == FILES
