@@ -40,7 +40,7 @@ class Proxy:
 
     def __init__(self) -> None:
         self._listener = socket.create_server((HOST, 0))
-        self.port: int = self._listener.getsockname()[1]
+        self.port = int(self._listener.getsockname()[1])
         self.target = 0
         self.up = self.down = 0
         self.was_cut = False
@@ -52,7 +52,7 @@ class Proxy:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def arm(self, way: str = "", at: int = 0, *, forever: bool = False) -> None:
-        """Cut all connections when ``at`` bytes have gone ``way`` from now on: once, or also every later one."""
+        """Cut all connections when ``at`` bytes have gone ``way`` from now on: once, or later ones too."""
         with self._lock:
             self.up = self.down = 0
             self.was_cut = False
@@ -139,19 +139,22 @@ class Server:
         self.options = options
         self.proxy = proxy
         self.client: type | None = None
+        self.name = ""
         self.requests: list[str] = []
         self.read: Callable[[str], bytes | None]
         self.put: Callable[[str, bytes], None]
         self.leftovers: Callable[[], list[str]]
         self.names: Callable[[], list[str]]
-        self.fail: Callable[[str], int] | None = None
+        self.fail: Callable[[str, int], None]
 
     def url(self, name: str) -> str:
         return f"{self.base}/{name}"
 
     def how(self) -> dict[str, Any]:
         """The options that a save to it needs; a connection of its own each time."""
-        return {"storage_options": self.options} if self.client is None else {"fs": self.client(**self.options)}
+        return (
+            {"storage_options": self.options} if self.client is None else {"fs": self.client(**self.options)}
+        )
 
 
 def _lacks(*modules: str) -> str:
@@ -202,7 +205,9 @@ def running(name: str) -> Iterator[Server]:
     with ExitStack() as stack:
         stack.callback(proxy.close)
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="durably-server-")))
-        yield _SERVERS[name](stack, folder, proxy)
+        server = _SERVERS[name](stack, folder, proxy)
+        server.name = name
+        yield server
 
 
 def _wait(port: int) -> None:
@@ -227,7 +232,11 @@ def free_port() -> int:
 def _process(stack: ExitStack, port: int, folder: Path, *command: object) -> None:
     with (folder / "server.log").open("wb") as log:
         process = subprocess.Popen(
-            [str(word) for word in command], stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True
+            [str(word) for word in command],
+            stdout=log,
+            stderr=log,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
         )
 
     def stop() -> None:
@@ -254,7 +263,11 @@ def _on_disk(server: Server, folder: Path) -> Server:
         return path.read_bytes() if path.exists() else None
 
     server.read = read
-    server.put = lambda name, data: (folder / name).write_bytes(data) and None
+
+    def put(name: str, data: bytes) -> None:
+        (folder / name).write_bytes(data)
+
+    server.put = put
     server.names = lambda: sorted(entry.name for entry in folder.iterdir())
     server.leftovers = lambda: [name for name in server.names() if name.startswith(".durably-")]
     return server
@@ -285,7 +298,7 @@ class Watched:
 
 def _s3(stack: ExitStack, folder: Path, proxy: Proxy) -> Server:
     from moto.backends import get_backend
-    from moto.server import DomainDispatcherApplication, create_backend_app
+    from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
     from werkzeug.serving import WSGIRequestHandler, make_server
 
     class _Quiet(WSGIRequestHandler):
@@ -319,7 +332,11 @@ def _s3(stack: ExitStack, folder: Path, proxy: Proxy) -> Server:
         watched.failing = (what, times)
 
     server.read = read
-    server.put = lambda name, data: backend.put_object("bucket", name, data) and None
+
+    def put(name: str, data: bytes) -> None:
+        backend.put_object("bucket", name, data)
+
+    server.put = put
     server.leftovers = lambda: list(bucket.multiparts)
     server.names = lambda: sorted(bucket.keys)
     server.fail = fail
@@ -336,7 +353,9 @@ def _azure(stack: ExitStack, folder: Path, proxy: Proxy) -> Server:
     quiet = ("--skipApiVersionCheck", "--silent", "--disableTelemetry", "--loose")
     _process(stack, proxy.target, folder, find("azurite-blob"), *where, *quiet)
     ends = [f"BlobEndpoint=http://{HOST}:{port}/{_AZURE};" for port in (proxy.port, proxy.target)]
-    texts = [f"DefaultEndpointsProtocol=http;AccountName={_AZURE};AccountKey={_AZURE_KEY};{end}" for end in ends]
+    texts = [
+        f"DefaultEndpointsProtocol=http;AccountName={_AZURE};AccountKey={_AZURE_KEY};{end}" for end in ends
+    ]
     server = Server("abfs://container", {"connection_string": texts[0], "skip_instance_cache": True}, proxy)
 
     from azure.core.exceptions import ResourceNotFoundError
@@ -353,7 +372,11 @@ def _azure(stack: ExitStack, folder: Path, proxy: Proxy) -> Server:
             return None
 
     server.read = read
-    server.put = lambda name, data: container.upload_blob(name, data, overwrite=True) and None
+
+    def put(name: str, data: bytes) -> None:
+        container.upload_blob(name, data, overwrite=True)
+
+    server.put = put
     server.names = lambda: sorted(blob.name for blob in container.list_blobs())
     server.leftovers = list  # Azure has no list of blocks, and no way to remove them
     return server
@@ -387,7 +410,11 @@ def _gcs(stack: ExitStack, folder: Path, proxy: Proxy) -> Server:
                 return None
 
     def put(name: str, data: bytes) -> None:
-        ask(f"/upload/storage/v1/b/bucket/o?uploadType=media&name={quote(name, '')}", data, "application/octet-stream")
+        ask(
+            f"/upload/storage/v1/b/bucket/o?uploadType=media&name={quote(name, '')}",
+            data,
+            "application/octet-stream",
+        )
 
     def names() -> list[str]:
         import json
@@ -475,7 +502,14 @@ def _smb(stack: ExitStack, folder: Path, proxy: Proxy) -> Server:
     config = folder / "smb.conf"
     places = "\n".join(
         f"{name} = {folder}"
-        for name in ("private dir", "lock directory", "state directory", "cache directory", "pid directory", "ncalrpc dir")
+        for name in (
+            "private dir",
+            "lock directory",
+            "state directory",
+            "cache directory",
+            "pid directory",
+            "ncalrpc dir",
+        )
     )
     config.write_text(
         f"[global]\nsmb ports = {proxy.target}\ninterfaces = {HOST}/8\nbind interfaces only = yes\n"
@@ -522,7 +556,9 @@ def _webdav(stack: ExitStack, folder: Path, proxy: Proxy) -> Server:
             "logging": {"enable": False},
         }
     )
-    server = Server("webdav:/", {"base_url": f"http://{HOST}:{proxy.port}", "skip_instance_cache": True}, proxy)
+    server = Server(
+        "webdav:/", {"base_url": f"http://{HOST}:{proxy.port}", "skip_instance_cache": True}, proxy
+    )
     watched = Watched(application, server)
     http = wsgi.Server((HOST, 0), watched)
     http.prepare()
@@ -547,10 +583,7 @@ def _ftp(stack: ExitStack, folder: Path, proxy: Proxy) -> Server:
     authorizer = DummyAuthorizer()
     authorizer.add_user(USER, PASSWORD, str(files), perm="elradfmwMT")
 
-    class Handler(FTPHandler):
-        pass
-
-    Handler.authorizer = authorizer
+    Handler: Any = type("Handler", (FTPHandler,), {"authorizer": authorizer})
     ftp = ThreadedFTPServer((HOST, 0), Handler)
     proxy.target = ftp.socket.getsockname()[1]
     threading.Thread(target=ftp.serve_forever, daemon=True).start()

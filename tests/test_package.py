@@ -27,8 +27,8 @@ PROJECT = PACKAGE.parent.parent
 
 # From below to above. A room may import the rooms of the lines before its own, and its own modules.
 RANKS = (
-    {"_native"},
-    {"_errors", "_forks", "_journal", "_modes", "_names", "_options", "_syscalls"},
+    {"_native", "_errors"},
+    {"_forks", "_journal", "_modes", "_names", "_options", "_syscalls"},
     {"_paths", "_promises", "_save", "_stream"},
     {"_mounts"},
     {"_commit"},

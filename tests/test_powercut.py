@@ -16,9 +16,10 @@ import pytest
 
 import durably
 from capabilities import file_system, loop, needs, needs_linux
-from prove.powercut.history import ABSENT, Found, History, digest_of
+from prove.powercut.history import ABSENT, Found, History, digest_of, digest_of_all
 from prove.powercut.log import FLUSH, HEADER, MARK, WRITE, ZERO, Log, LogWriter
 from prove.powercut.states import CHUNK, PAGE, SECTOR, Cut, Plan, exhaustive, rebuilt, sampled
+from prove.powercut.survey import Surveyor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -248,6 +249,65 @@ def test_a_digest_tells_contents_apart() -> None:
     assert digest_of(b"one") == digest_of(memoryview(b"one"))
 
 
+def test_what_is_saved_together_is_all_there_or_none_of_it() -> None:
+    one, two = ({"a": digest_of(data), "b": digest_of(data)} for data in (b"1", b"2"))
+    mixed = digest_of_all({"a": one["a"], "b": two["b"]})
+    marks: list[dict[str, object]] = [
+        {
+            "event": event,
+            "id": str(number),
+            "path": "a+b",
+            "members": ["a", "b"],
+            "durable": True,
+            "digest": digest_of_all(files),
+        }
+        for number, files in enumerate((one, two))
+        for event in ("start", "done")
+    ]
+    history = history_of(*marks)
+    for digests, wrong in ((one, ["stale"]), (two, []), ({"a": ABSENT, "b": ABSENT}, ["lost"])):
+        digest = digest_of_all(digests)
+        files = {} if digest == ABSENT else {"a+b": (digest, "")}
+        assert kinds(history, Found(None, files, 0, []), 4) == wrong
+    assert kinds(history, Found(None, {"a+b": (mixed, "")}, 0, []), 4) == ["torn"]
+
+
+def test_several_files_are_told_apart_by_name_and_content() -> None:
+    assert digest_of_all({"a": "1", "b": "2"}) != digest_of_all({"a": "2", "b": "1"})
+    assert digest_of_all({}) != ABSENT
+    assert digest_of_all({"a": ABSENT}) == ABSENT
+
+
+def test_what_was_marked_before_a_second_beginning_is_no_acknowledgement() -> None:
+    begin: dict[str, object] = {"event": "begin"}
+    history = history_of(begin, start(1, "one"), done(1), begin, start(2, "two"), done(2))
+    assert (history.begin, history.acknowledged) == (3, [6])
+
+
+@needs_linux
+def test_a_survey_reads_files_trees_and_groups_and_finds_the_rest(tmp_path: Path) -> None:
+    marks: list[dict[str, object]] = [
+        {"event": "start", "id": "1", "path": "tree", "digest": "", "durable": True},
+        {"event": "start", "id": "2", "path": "sub/file", "digest": "", "durable": True},
+        {"event": "start", "id": "3", "path": "a+b", "members": ["a", "b"], "digest": "", "durable": True},
+    ]
+    (tmp_path / "tree" / "deep").mkdir(parents=True)
+    (tmp_path / "tree" / "deep" / "one").write_bytes(b"1")
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "file").write_bytes(b"2")
+    (tmp_path / "a").write_bytes(b"3")
+    (tmp_path / "stranger").write_bytes(b"")
+    recovered: list[str] = []
+    found = Surveyor(history_of(*marks), recovered.append).survey(str(tmp_path))
+    assert {name: digest for name, (digest, _) in found.files.items()} == {
+        "tree": digest_of_all({"deep/one": digest_of(b"1")}),
+        "sub/file": digest_of(b"2"),
+        "a+b": digest_of_all({"a": digest_of(b"3"), "b": ABSENT}),
+    }
+    assert (found.leftovers, found.remaining) == (1, ["stranger"])
+    assert recovered == [str(tmp_path)]
+
+
 # The whole.
 
 
@@ -289,6 +349,29 @@ def test_nothing_of_the_product_is_lost_and_what_is_wrong_is_found(tmp_path: Pat
     assert again.returncode == 1, said
     assert any(f"\n{kind}: " in said for kind in ("stale", "lost", "litter"))
     assert [path.name for path in tmp_path.iterdir()] == ["l"]
+
+
+@needs_rig
+def test_a_recovery_can_be_cut_off_too(tmp_path: Path) -> None:
+    common = ("--file-system", "ext4", "--workload")
+    product = rig("again", *common, "sweep", "--states", "1", "--points", "12", place=tmp_path)
+    said, _ = product.communicate()
+    assert product.returncode == 0, said
+    assert "12 cuts of a recovery: 0 violations" in said
+    wrong = rig("controls", *common, "recover-in-place", place=tmp_path)
+    said, _ = wrong.communicate()
+    assert wrong.returncode == 0, said
+    assert "shown" in said
+
+
+@needs_rig
+def test_a_disk_that_fails_a_write_robs_the_careless_only(tmp_path: Path) -> None:
+    chosen = ("--workload", "append", "--workload", "sweep", "--writes", "2", "--file-system", "ext4")
+    process = rig("faults", *chosen, place=tmp_path)
+    said, _ = process.communicate()
+    assert process.returncode == 0, said
+    assert "4 writes that the disk fails: 0 violations" in said
+    assert "controls: all shown" in said
 
 
 def _children(process: int) -> list[int]:
@@ -357,6 +440,7 @@ def test_a_machine_that_cannot_says_so(tmp_path: Path) -> None:
         )
         assert done.returncode == status, done.stdout + done.stderr
         assert "SKIPPED ext4: mkfs.ext4 is not installed: apt-get install e2fsprogs" in done.stdout
+        assert "SKIPPED: strace is not installed: apt-get install strace" in done.stdout
 
 
 def test_every_workload_has_a_control(tmp_path: Path) -> None:

@@ -166,7 +166,9 @@ KILLS = [
 def test_killed_at_many_calls(scenario: Scenario, way: Way, root: Path) -> None:
     """A selection; the next test makes all of them."""
     first, second = in_child(lambda: _kill_everywhere(scenario, way, root, every=5, again_every=15))
-    print(f"{scenario.name}, {way.name}: killed at {first} calls, and at {second} calls of the recovery: 0 violations")
+    print(
+        f"{scenario.name}, {way.name}: killed at {first} calls, and at {second} calls of the recovery: 0 violations"
+    )
     assert first > 10
 
 
@@ -176,7 +178,9 @@ def test_killed_at_many_calls(scenario: Scenario, way: Way, root: Path) -> None:
 @pytest.mark.parametrize(("scenario", "way"), KILLS, ids=lambda value: getattr(value, "name", None))
 def test_killed_at_each_call_of_each_recovery(scenario: Scenario, way: Way, root: Path) -> None:
     first, second = in_child(lambda: _kill_everywhere(scenario, way, root))
-    print(f"{scenario.name}, {way.name}: killed at {first} calls, and at {second} calls of the recovery: 0 violations")
+    print(
+        f"{scenario.name}, {way.name}: killed at {first} calls, and at {second} calls of the recovery: 0 violations"
+    )
 
 
 def test_a_kill_may_also_come_while_it_is_undone(root: Path) -> None:
@@ -520,7 +524,12 @@ def test_recovery_on_windows(root: Path, way: Way) -> None:
 
     class Broken(RecordingSyscalls):
         def _before(self, name: str, arguments: Any, keywords: Any, function: Any) -> None:
-            if (root / JOURNAL).exists() and name in ("rename_by_handle", "create_file", "unlink", "move_file"):
+            if (root / JOURNAL).exists() and name in (
+                "rename_by_handle",
+                "create_file",
+                "unlink",
+                "move_file",
+            ):
                 raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     EVERYTHING.lay(root)

@@ -19,11 +19,20 @@ import pytest
 
 import doors
 import durably
-from capabilities import find, needs_file_system, needs_linux, needs_mount, needs_posix, needs_unprivileged_user
+from capabilities import (
+    find,
+    needs_file_system,
+    needs_linux,
+    needs_mount,
+    needs_posix,
+    needs_unprivileged_user,
+)
 from disk import DEFAULT, Refusing, acl, as_nobody, attribute, mode, names, needs_acls, umask, untouched
 from doors import LEVELS, in_child
 from durably import NotDurableError, Receipt, UnsupportedError, _mounts, _names
+from durably._native.darwin import F_FULLFSYNC
 from durably.testing import RecordingSyscalls, use
+from fakes import FakeMacOS, FakeWindows
 from mounts import bound, mounted
 from trees import LITTLE_OLD, NEW, OLD, WAYS, Way, grow, seen, shown
 
@@ -149,7 +158,10 @@ class Without(durably.testing.RecordingSyscalls):
 
 @pytest.mark.parametrize("error", [errno.EINVAL, errno.ENOSYS, errno.EXDEV])
 def test_no_exchange_is_known_before_any_work(error: int, target: Path) -> None:
-    with use(Without(2, error)), pytest.raises(UnsupportedError, match="cannot exchange two directories") as caught:
+    with (
+        use(Without(2, error)),
+        pytest.raises(UnsupportedError, match="cannot exchange two directories") as caught,
+    ):
         with durably.staged_directory(target):
             pytest.fail("the block was entered")
     assert "fallback='symlink'" in str(caught.value)
@@ -157,7 +169,10 @@ def test_no_exchange_is_known_before_any_work(error: int, target: Path) -> None:
 
 
 def test_no_exchange_of_this_directory_changes_nothing(target: Path) -> None:
-    with use(Without(2, errno.EXDEV, since=2)), pytest.raises(UnsupportedError, match="the target was not changed"):
+    with (
+        use(Without(2, errno.EXDEV, since=2)),
+        pytest.raises(UnsupportedError, match="the target was not changed"),
+    ):
         save(target)
     assert kept(target)
 
@@ -242,9 +257,10 @@ def test_what_is_no_directory_is_refused(make: Callable[[Path], None], options: 
     with pytest.raises(OSError, match="is .*; nothing was changed") as caught:
         save(path, **options)
     assert caught.value.errno == (errno.ELOOP if make is link else errno.ENOTDIR)
-    with pytest.raises(OSError, match="changed"), durably.staged_directory(path.with_name("other"), **options) as it:
-        grow(it, NEW)
-        make(path.with_name("other"))
+    other = path.with_name("other")
+    with pytest.raises(OSError, match="changed"), durably.staged_directory(other, **options) as staged:
+        grow(staged, NEW)
+        make(other)
     assert path.lstat() == before
     assert names(path.parent) == ["other", path.name]
 
@@ -292,7 +308,9 @@ def test_many_processes_write(target: Path) -> None:
 
 def test_a_writer_that_knows_only_the_path(target: Path) -> None:
     """As a job does that clears what it is to write to, and makes it again."""
-    script = "import os, shutil, sys; p = sys.argv[1]; shutil.rmtree(p); os.makedirs(p); open(p + '/a', 'w').close()"
+    script = (
+        "import os, shutil, sys; p = sys.argv[1]; shutil.rmtree(p); os.mkdir(p); open(p + '/a', 'w').close()"
+    )
     target.chmod(0o750)
     with durably.staged_directory(target) as directory:
         subprocess.run([sys.executable, "-c", script, str(directory)], check=True)
@@ -408,7 +426,7 @@ def test_a_tree_with_a_mount_in_it_is_refused(inner: str, options: Any, tmp_path
     if "keep_old" in options:
         options = {"keep_old": tmp_path / "kept"}
     with bound(source, target / inner):
-        with pytest.raises(UnsupportedError, match="contains a mounted file system, at .*target") as caught:
+        with pytest.raises(UnsupportedError, match=r"contains a mounted file system, at .*target") as caught:
             with durably.staged_directory(target, **options):
                 pytest.fail("the block was entered")
         assert caught.value.errno == errno.EBUSY
@@ -684,7 +702,7 @@ def test_versions_behind_a_link(path: Path) -> None:
 
 
 def test_a_real_directory_is_not_replaced_by_a_link(target: Path) -> None:
-    with pytest.raises(UnsupportedError, match="real directory.*rename it first"):
+    with pytest.raises(UnsupportedError, match=r"real directory.*rename it first"):
         save(target, fallback="symlink")
     assert kept(target)
 
@@ -732,7 +750,7 @@ def test_a_sweep_removes_versions_that_no_link_leads_to(path: Path) -> None:
 def test_an_exception_throws_everything_away(error: type[BaseException], way: Way, path: Path) -> None:
     old = way.prepare(path)
     before = doors.descriptors()
-    keep = {"keep_old": path.with_name("kept")} if way.keeps else {}
+    keep: dict[str, Any] = {"keep_old": path.with_name("kept")} if way.keeps else {}
     staged = durably.staged_directory(path, **way.options, **keep)
     with pytest.raises(error), staged as directory:
         (directory / "x").mkdir()
@@ -784,7 +802,8 @@ def test_writers_that_go_on_after_an_abort_find_it_gone(path: Path) -> None:
 
 @pytest.mark.parametrize("what", ["nothing", "a file", "a link", "two"])
 def test_what_is_not_one_directory_is_an_error(what: str, target: Path) -> None:
-    with pytest.raises(OSError, match="the target was not changed"), durably.staged_directory(target) as directory:
+    staged = durably.staged_directory(target)
+    with pytest.raises(OSError, match="the target was not changed"), staged as directory:
         if what == "two":
             (directory.parent / "other").mkdir()
         else:
@@ -852,6 +871,10 @@ def test_one_that_is_dropped_in_its_block_discards_with_a_warning(target: Path) 
     assert doors.descriptors() <= before
 
 
+def _swept(target: Path) -> list[Any]:
+    return list(durably.sweep(target.parent, older_than=0))
+
+
 @pytest.mark.parametrize("raises", [True, False])
 def test_a_child_that_leaves_the_block_does_nothing(target: Path, raises: bool) -> None:
     parent, child, code = os.getpid(), -1, 1
@@ -864,8 +887,7 @@ def test_a_child_that_leaves_the_block_does_nothing(target: Path, raises: bool) 
             if child:
                 assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
                 assert seen(directory) == NEW
-                swept = in_child(lambda: [each.removed for each in durably.sweep(target.parent, older_than=0)])
-                assert swept == [False]
+                assert in_child(lambda: [each.removed for each in _swept(target)]) == [False]
     except (KeyError, RuntimeError) as error:
         code = int(isinstance(error, KeyError) != raises)
     finally:
@@ -994,3 +1016,42 @@ def test_the_docstring_names_every_option() -> None:
     doc = durably.staged_directory.__doc__ or ""
     for name in ("keep_old", "start_from", "fallback", "durability", "overwrite", "metadata", "permissions"):
         assert re.search(rf"``{name}\b", doc)
+
+
+# Other systems, by tables that act on this disk.
+
+
+def test_macos_exchanges_and_flushes_once_for_all(target: Path) -> None:
+    table = RecordingSyscalls(FakeMacOS())
+    with use(table, "darwin"):
+        receipt = save(target)
+        save(target, keep_old=target.with_name("old"))
+    assert seen(target) == NEW
+    assert seen(target.with_name("old")) == NEW
+    assert names(target.parent) == ["old", target.name]
+    assert receipt.replaced
+    assert "exchange" in receipt.steps
+    flushes = [call.arguments[1] for call in table.record if call.name == "fcntl"]
+    assert flushes.count(F_FULLFSYNC) == 2 + 3  # the tree, and the directories above it
+    with use(FakeMacOS(), "darwin"):
+        save(target.with_name("link"), fallback="symlink")
+        save(target.with_name("link"), fallback="symlink")
+    assert seen(target.with_name("link")) == NEW
+
+
+def test_windows_makes_new_directories_only(path: Path) -> None:
+    table = FakeWindows()
+    with use(table, "win32"):
+        receipt = save(path)
+        with pytest.raises(UnsupportedError, match="Windows has no call that exchanges two directories"):
+            save(path)
+        with pytest.raises(FileExistsError):
+            save(path, overwrite=False)
+        with pytest.raises(UnsupportedError, match="fallback='symlink'"):
+            save(path.with_name("link"), fallback="symlink")
+        with pytest.raises(KeyError), durably.staged_directory(path.with_name("other")) as directory:
+            grow(directory, NEW)
+            raise KeyError
+    assert seen(path) == NEW
+    assert names(path.parent) == [path.name]
+    assert ("fsync" in receipt.steps, "fsync directory" in receipt.skipped) == (True, True)

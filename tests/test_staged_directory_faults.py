@@ -147,7 +147,8 @@ def _check_swept(way: Way, path: Path, content: Tree | None, number: int) -> Non
     stay = {os.path.basename(each.path): each.reason for each in swept if not each.removed}
     if path.is_symlink():
         assert stay.pop(os.readlink(path)) == "a link leads to it", number
-    assert {os.path.basename(each.path) for each in swept} - {os.path.basename(os.path.realpath(path))} == left
+    in_use = {os.path.basename(os.path.realpath(path))}
+    assert {os.path.basename(each.path) for each in swept} - in_use == left
     kept = seen(path.with_name("kept"))
     assert kept in (None, LITTLE_OLD)
     if stay:

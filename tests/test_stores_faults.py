@@ -1,4 +1,4 @@
-"""Saves to real servers whose connection is cut, at every place: the old object, the new one, or an honest error.
+"""Saves to real servers whose connection is cut, anywhere: the old object, the new one, an honest error.
 
 Whatever breaks off a save, the store holds the whole old or the whole new object, the error says which as far
 as can be known, and no upload and no temporary is left over.
@@ -25,7 +25,9 @@ pytestmark = [
     pytest.mark.timeout(600),
     # The clients leave sockets and event loops to the garbage collector where a connection breaks.
     pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),
-    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::pytest.PytestUnhandledThreadExceptionWarning"),
+    pytest.mark.filterwarnings(
+        "ignore::DeprecationWarning", "ignore::pytest.PytestUnhandledThreadExceptionWarning"
+    ),
 ]
 
 OLD = b"old\n" * 1000
@@ -39,7 +41,6 @@ def server(request: pytest.FixtureRequest) -> Iterator[Server]:
     if reason:
         pytest.skip(reason)
     with servers.running(request.param) as running:
-        running.name = request.param
         yield running
 
 
@@ -58,7 +59,7 @@ def outcome(server: Server, data: bytes = NEW) -> str:
     error: OSError | None = None
     try:
         how = server.how()
-    except Exception as refused:  # a client that connects by itself
+    except Exception as refused:  # noqa: BLE001 # a client that connects by itself
         how, error = {}, OSError(str(refused))
     try:
         if error is not None:

@@ -162,7 +162,9 @@ def is_ours(name: str) -> bool:
 def directories(root: Path) -> set[str]:
     """The directories below the root but durably's own."""
     found = {
-        os.path.relpath(os.path.join(above, name), root) for above, below, _ in os.walk(root) for name in below
+        os.path.relpath(os.path.join(above, name), root)
+        for above, below, _ in os.walk(root)
+        for name in below
     }
     return {path for path in found if not any(map(is_ours, path.split(os.sep)))}
 

@@ -10,6 +10,7 @@ Exit codes::
     5        the COMMAND failed or could not be run: the target was not changed
     6        torn in place (only with --allow-in-place): the staged copy, which is named, holds everything
     7        done, but the report could not be written to standard output
+    8        recover: the transaction is still unfinished; each file is whole
     128 + N  stopped by signal N, 130 by Ctrl-C: the message says whether the new file was in place by then
 """
 

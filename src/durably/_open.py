@@ -106,8 +106,8 @@ def open(  # noqa: A001 # as gzip.open
     Raises, before anything is staged, ValueError, TypeError or LookupError for bad arguments,
     FileNotFoundError (no directory; r+ without a file), PermissionError, FileExistsError,
     IsADirectoryError, and `UnsupportedError` for what cannot be saved to atomically: a FIFO, socket
-    or device, a store that durably has no routine for, create-only where there is no way to do it. In all these cases the
-    target was not changed. For the end of the block, see `AtomicWriter.commit`.
+    or device, a store that durably has no routine for, create-only where there is no way to do it. In
+    all these cases the target was not changed. For the end of the block, see `AtomicWriter.commit`.
     """
     try:
         return AtomicWriter(

@@ -49,7 +49,7 @@ NONE, CONSISTENT, DURABLE = LEVELS = tuple(Durability)
 _METADATA = ("preserve", "strict", "fresh")
 _SYMLINKS = ("follow", "replace", "refuse")
 _PERMISSIONS = 0o7777
-_OF_STORES = "storage_options and fs name a store, which has no way to do this in one step; nothing was written"
+_OF_STORES = "storage_options and fs name a store, which cannot do this in one step; nothing was written"
 
 
 class Options:

@@ -47,7 +47,8 @@ def _converted(path: StrPath) -> str:
         raise _remote(path)
     if isinstance(path, str):
         return local(_plain(path))
-    return _plain(os.fsdecode(os.fspath(path)))  # type: ignore[arg-type] # TypeError for what is no path
+    named: Any = path  # TypeError for what is no path
+    return _plain(os.fsdecode(os.fspath(named)))
 
 
 def _plain(path: str) -> str:

@@ -23,8 +23,9 @@ def probe(
 ) -> Guarantees:
     """Find out what a durable save to ``path`` keeps, and what the file system there supports.
 
-    ``path``: a str, bytes or PathLike, or what names a store. An existing directory is looked at itself; for anything else,
-    whether it exists or not, the directory that a save to it would use (a symbolic link is followed).
+    ``path``: a str, bytes or PathLike, or what names a store. An existing directory is looked at
+    itself; for anything else, whether it exists or not, the directory that a save to it would use (a
+    symbolic link is followed).
 
     The three promises come from a table, by operating system, type of file system and mount options;
     what is not in the table is "unknown". ``supports`` is measured: each thing is done in a private

@@ -56,11 +56,12 @@ class staged_path:  # noqa: N801 # used like a function, as contextlib.suppress 
         self.receipt: Receipt | None = None
         self._elsewhere: StagedObject | staged_path | None = None
         try:
-            self._save = Save(local(path), resolve(options))
+            target = local(path)
+            self._save = Save(target, resolve(options))
             self._routine = _commit.routine()
         except StoreNamedError:
-            self._save = None
-        if self._save is None:
+            target = None
+        if target is None:
             from durably._stores import _doors
 
             self._elsewhere = _doors.staged(path, options, staged_path)

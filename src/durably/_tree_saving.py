@@ -10,11 +10,11 @@ from durably._saving import level_kept, note_leftovers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from durably._commit._trees import Trees
+    from durably._commit._tree_routine import TreeRoutine
     from durably._save import TreeSave
 
 
-def finish(trees: Trees, save: TreeSave) -> Receipt:
+def finish(trees: TreeRoutine, save: TreeSave) -> Receipt:
     """Commit what was staged. Any exception: call `abandon`."""
     size = trees.adopt(save)
     if save.options.durability is not NONE:
@@ -28,7 +28,7 @@ def finish(trees: Trees, save: TreeSave) -> Receipt:
     return _concluded(trees, save, size, failure)
 
 
-def _settled(trees: Trees, save: TreeSave) -> OSError | None:
+def _settled(trees: TreeRoutine, save: TreeSave) -> OSError | None:
     """Flush the new name, at every level that flushes: what is removed afterwards is the old tree."""
     if save.options.durability is not NONE:
         try:
@@ -40,7 +40,7 @@ def _settled(trees: Trees, save: TreeSave) -> OSError | None:
     return None
 
 
-def _clear(trees: Trees, save: TreeSave) -> OSError | None:
+def _clear(trees: TreeRoutine, save: TreeSave) -> OSError | None:
     """Keep or remove the old tree. Returns what failed in flushing the name that it is kept under."""
     if save.old is not None and save.kept is not None:
         try:
@@ -56,7 +56,7 @@ def _clear(trees: Trees, save: TreeSave) -> OSError | None:
     return failure
 
 
-def _leave(trees: Trees, save: TreeSave, what: str, reason: str) -> None:
+def _leave(trees: TreeRoutine, save: TreeSave, what: str, reason: str) -> None:
     """Name the old tree, or what is left of it, in the receipt; it is not touched any more."""
     for path in trees.leftovers(save)[-1:]:
         save.skipped[what] = f"{path} is left over: {reason}"
@@ -72,7 +72,7 @@ def _leave(trees: Trees, save: TreeSave, what: str, reason: str) -> None:
         save.private = None
 
 
-def _concluded(trees: Trees, save: TreeSave, size: int, failure: OSError | None) -> Receipt:
+def _concluded(trees: TreeRoutine, save: TreeSave, size: int, failure: OSError | None) -> Receipt:
     routine = trees.routine
     kept = NONE if save.options.durability is NONE else level_kept(routine, save)
     routine.release(save)
@@ -89,7 +89,7 @@ def _concluded(trees: Trees, save: TreeSave, size: int, failure: OSError | None)
     return receipt
 
 
-def abandon(trees: Trees, save: TreeSave, error: BaseException) -> None:
+def abandon(trees: TreeRoutine, save: TreeSave, error: BaseException) -> None:
     """Undo a save that broke off with ``error``, or finish one that was published by then.
 
     Nothing is raised by a failure here: what stays is named in ``error.leftovers`` and in a note.
@@ -111,7 +111,7 @@ def abandon(trees: Trees, save: TreeSave, error: BaseException) -> None:
             error.add_note("durably: the target was not changed")
 
 
-def _is_known(trees: Trees, save: TreeSave) -> bool:
+def _is_known(trees: TreeRoutine, save: TreeSave) -> bool:
     """Find out whether the new tree was published. False: that cannot be told."""
     if save.publishing and not save.published:
         try:
@@ -121,7 +121,7 @@ def _is_known(trees: Trees, save: TreeSave) -> bool:
     return True
 
 
-def _finish_quietly(trees: Trees, save: TreeSave, error: BaseException) -> None:
+def _finish_quietly(trees: TreeRoutine, save: TreeSave, error: BaseException) -> None:
     # Another exception is on its way, and promises nothing; but what is left is named in it.
     before = dict(save.skipped)
     if _settled(trees, save) is None:
@@ -134,7 +134,7 @@ def _finish_quietly(trees: Trees, save: TreeSave, error: BaseException) -> None:
             note_leftovers(error, (path,), reason)
 
 
-def discard(trees: Trees, save: TreeSave, error: BaseException) -> None:
+def discard(trees: TreeRoutine, save: TreeSave, error: BaseException) -> None:
     """Remove what is staged, and close everything.
 
     Nothing is raised: what cannot be removed is named in ``error.leftovers`` and in a note.

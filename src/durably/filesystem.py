@@ -23,11 +23,10 @@ from fsspec.compression import compr
 from fsspec.core import get_compression
 from fsspec.implementations.local import LocalFileSystem
 
-from durably._errors import UnsupportedError
-from durably._fsspec import _entries, _install
+from durably._fsspec import _entries, _install, _moving
 from durably._fsspec._file import DurableFile
+from durably._fsspec._fsspec_transaction import DurableTransaction
 from durably._fsspec._layers import CompressedFile, TextFile
-from durably._fsspec._transaction import DurableTransaction
 from durably._oneshot import write_bytes
 from durably._options import resolve
 from durably._recover import recover
@@ -92,7 +91,7 @@ class DurableFileSystem(LocalFileSystem, metaclass=_OneSpelling):  # type: ignor
     ) -> None:
         options = (durability, metadata, symlinks, permissions, allow_in_place)
         self.saves: SaveOptions = _saving(dict(zip(_OPTIONS, options, strict=True)))
-        self._level = resolve(self.saves).durability
+        self.level = resolve(self.saves).durability
         self._makes: SaveOptions = {**self.saves, "make_parents": True}
         super().__init__(auto_mkdir=auto_mkdir, **others)
 
@@ -139,7 +138,7 @@ class DurableFileSystem(LocalFileSystem, metaclass=_OneSpelling):  # type: ignor
         if not _writes(mode):
             return super()._open(path, mode=mode, block_size=block_size, **kwargs)
         target = self._strip_protocol(path)
-        core = self._core()
+        core = self.transaction_core()
         if core is None:
             writer = AtomicWriter(target, mode, **self._saving(target, kwargs))
             return DurableFile(writer, target, mode, self, autocommit=autocommit)
@@ -147,9 +146,10 @@ class DurableFileSystem(LocalFileSystem, metaclass=_OneSpelling):  # type: ignor
             self.makedirs(self._parent(target), exist_ok=True)
         return DurableFile(core.open(target, mode, self._saving(target, kwargs)), target, mode, self)
 
-    def _core(self) -> TransactionCore | None:
+    def transaction_core(self) -> TransactionCore | None:
         """The transaction that a write here and now belongs to."""
-        return self._transaction.taker() if self._intrans else None
+        transaction = cast("DurableTransaction | None", self._transaction)
+        return transaction.taker() if self._intrans and transaction is not None else None
 
     def start_transaction(self) -> DurableTransaction:
         """Begin a transaction; `end_transaction` commits it."""
@@ -167,7 +167,7 @@ class DurableFileSystem(LocalFileSystem, metaclass=_OneSpelling):  # type: ignor
     def pipe_file(self, path: Any, value: Any, mode: str = "overwrite", **kwargs: Any) -> None:
         """Save bytes. ``mode="create"``: FileExistsError if the target exists, without a race."""
         target = self._strip_protocol(path)
-        if self._core() is not None or not kwargs.keys() <= set(_OPTIONS):
+        if self.transaction_core() is not None or not kwargs.keys() <= set(_OPTIONS):
             with self.open(target, "xb" if mode == "create" else "wb", **kwargs) as file:
                 file.write(value)
             return
@@ -214,7 +214,7 @@ class DurableFileSystem(LocalFileSystem, metaclass=_OneSpelling):  # type: ignor
     def mkdir(self, path: Any, create_parents: bool = True, **kwargs: Any) -> None:
         """Make a directory; FileExistsError if there is anything of that name."""
         mode = 0o777 if create_parents else kwargs.get("mode", 0o777)
-        _entries.make_directory(self._strip_protocol(path), self._level, parents=create_parents, mode=mode)
+        _entries.make_directory(self._strip_protocol(path), self.level, parents=create_parents, mode=mode)
 
     def makedirs(self, path: Any, exist_ok: bool = False) -> None:
         """Make a directory and those above it."""
@@ -222,14 +222,14 @@ class DurableFileSystem(LocalFileSystem, metaclass=_OneSpelling):  # type: ignor
         if exist_ok and os.path.isdir(target):
             return
         try:
-            _entries.make_directory(target, self._level, parents=True)
+            _entries.make_directory(target, self.level, parents=True)
         except FileExistsError:
             if not (exist_ok and os.path.isdir(target)):
                 raise
 
     def rmdir(self, path: Any) -> None:
         """Remove an empty directory."""
-        _entries.remove_directory(self._strip_protocol(path), self._level)
+        _entries.remove_directory(self._strip_protocol(path), self.level)
 
     def rm_file(self, path: Any) -> None:
         """Remove a file."""
@@ -250,9 +250,11 @@ class DurableFileSystem(LocalFileSystem, metaclass=_OneSpelling):  # type: ignor
             self._remove(target)
 
     def _remove(self, target: str) -> None:
-        core = self._core()
-        if core is None or not core.drop_below(target) or os.path.lexists(target):
-            _entries.remove(target, self._level)
+        core = self.transaction_core()
+        if core is None:
+            _entries.remove(target, self.level)
+        else:
+            core.remove(target)
 
     def mv(self, path1: Any, path2: Any, recursive: bool = True, **kwargs: Any) -> None:
         """Rename a file or directory, into ``path2`` where that is a directory.
@@ -265,47 +267,17 @@ class DurableFileSystem(LocalFileSystem, metaclass=_OneSpelling):  # type: ignor
             target = f"{target.rstrip('/')}/{os.path.basename(source)}"
             if os.path.lexists(target):
                 raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target)
-        core = self._core()
-        if core is not None:
-            if core.move(source, target, self.saves):
-                return
-            core.drop_below(target)
-        try:
-            self._rename(source, target)
-        except OSError as error:
-            if error.errno != errno.EXDEV:
-                raise
-            self._carry_over(source, target)
-
-    def _rename(self, source: str, target: str) -> None:
-        above = self._parent(target)
-        try:
-            _entries.move(source, target, self._level)
-        except FileNotFoundError:
-            if not self.auto_mkdir or os.path.isdir(above) or not os.path.lexists(source):
-                raise
-            self.makedirs(above, exist_ok=True)
-            _entries.move(source, target, self._level)
-
-    def _carry_over(self, source: str, target: str) -> None:
-        if not os.path.isfile(source) or os.path.islink(source):
-            message = (
-                "lies on another file system than its new place; copy and remove it; nothing was changed"
-            )
-            raise UnsupportedError(errno.EXDEV, message, source)
-        self.cp_file(source, target)
-        shutil.copystat(source, target)
-        self.rm_file(source)
+        _moving.move(self, source, target)
 
     def link(self, src: Any, dst: Any, **kwargs: Any) -> None:
         """Make a hard link."""
         source, target = self._strip_protocol(src), self._strip_protocol(dst)
-        _entries.name(target, self._level, lambda calls: calls.link(source, target, **kwargs))
+        _entries.name(target, self.level, lambda calls: calls.link(source, target, **kwargs))
 
     def symlink(self, src: Any, dst: Any, **kwargs: Any) -> None:
         """Make a symbolic link."""
         source, target = self._strip_protocol(src), self._strip_protocol(dst)
-        _entries.name(target, self._level, lambda _: os.symlink(source, target, **kwargs))
+        _entries.name(target, self.level, lambda _: os.symlink(source, target, **kwargs))
 
     # Reading.
 

@@ -52,7 +52,9 @@ def main() -> None:
             f"({one.low:.2f}-{one.high:.2f})  {one.target or ''} {one.verdict}".rstrip()
         )
     if asked.json:
-        asked.json.write_text(json.dumps([one.as_data() for one in ratios], indent=2) + "\n", encoding="utf-8")
+        asked.json.write_text(
+            json.dumps([one.as_data() for one in ratios], indent=2) + "\n", encoding="utf-8"
+        )
 
 
 def _measured(figure: str, place: Path, rounds: int, count: int, state: str) -> list[Ratio]:

@@ -127,6 +127,12 @@ def _compile(tools: Tools, number: str, place: Path) -> None:
     subprocess.run(command, check=True)
 
 
+def _pinned(version: str, file: str) -> tuple[str, ...]:
+    """Wheels for Windows, of the versions and with the checksums that the file has."""
+    checked = ("--no-deps", "--require-hashes", f"--requirement={HERE / file}")
+    return (*checked, *_TAGS, f"--python-version={version}")
+
+
 def _pip(*arguments: str) -> None:
     done = subprocess.run([*_PIP, *arguments], capture_output=True, text=True, check=False)
     if done.returncode != 0:

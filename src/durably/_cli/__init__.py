@@ -10,6 +10,7 @@ from durably._cli._copy import copy
 from durably._cli._demo import demo
 from durably._cli._output import complain
 from durably._cli._probe import probe
+from durably._cli._recover import recover
 from durably._cli._sweep import sweep
 from durably._cli._write import write
 
@@ -20,7 +21,7 @@ def cli() -> None:
     """Save files so that nobody ever sees half of one."""
 
 
-for _command in (write, copy, probe, sweep, demo):
+for _command in (write, copy, probe, sweep, recover, demo):
     cli.add_command(_command)
 
 

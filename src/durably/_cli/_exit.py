@@ -17,6 +17,7 @@ UNKNOWN = 4
 COMMAND_FAILED = 5
 TORN = 6
 UNREPORTED = 7
+UNRECOVERED = 8
 _SIGNAL_BASE = 128
 _ENDING = ("SIGTERM", "SIGHUP")
 
@@ -31,6 +32,7 @@ Exit codes:
   6      torn in place (only with --allow-in-place): the staged copy that the
          message names holds everything
   7      done, but the report could not be written to standard output
+  8      recover: the transaction is still unfinished; each file is whole
   128+N  stopped by signal N (130: Ctrl-C); the message says whether the new
          file was in place by then
 

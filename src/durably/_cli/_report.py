@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from durably import BatchError, NotDurableError, OutcomeUnknownError, TornError
+from durably import (
+    BatchError,
+    NotDurableError,
+    OutcomeUnknownError,
+    RecoveryConflictError,
+    RecoveryNeededError,
+    TornError,
+)
 from durably._cli import _exit
 from durably._cli._output import OutputError, complain, put_json, shown
 
@@ -89,6 +96,9 @@ class Report:
             return self._failed(error, _exit.NOT_DURABLE, message, receipt=receipt)
         if isinstance(error, BatchError):
             return self._failed(error, _batch_code(error), message, **_batch_fields(error))
+        if isinstance(error, RecoveryNeededError | RecoveryConflictError):
+            conflicts = list(getattr(error, "conflicts", ()))
+            return self._failed(error, _exit.UNRECOVERED, message, conflicts=conflicts)
         if isinstance(error, OutcomeUnknownError):
             message += "; the target holds the whole old or the whole new file: look, or save again"
             return self._failed(error, _exit.UNKNOWN, message)

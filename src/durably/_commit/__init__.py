@@ -12,7 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from durably._commit._entries import Entries
     from durably._commit._routine import Routine
-    from durably._commit._trees import Trees as AnyTrees
+    from durably._commit._tree_routine import TreeRoutine
 
 _BSD_AND_KIN = ("freebsd", "netbsd", "openbsd", "dragonfly", "sunos", "cygwin")
 
@@ -36,7 +36,7 @@ def use(new: Routine | None) -> Routine:
     return new or routine()
 
 
-def trees(routine: Routine) -> AnyTrees:
+def trees(routine: Routine) -> TreeRoutine:
     """How the routine's system saves whole directories."""
     if routine.name == "linux":
         from durably._commit._linux_trees import LinuxTrees
@@ -46,6 +46,10 @@ def trees(routine: Routine) -> AnyTrees:
         from durably._commit._macos_trees import MacOSTrees
 
         return MacOSTrees(routine)  # type: ignore[arg-type] # by its name
+    if routine.name == "windows":
+        from durably._commit._windows_trees import WindowsTrees
+
+        return WindowsTrees(routine)  # type: ignore[arg-type] # by its name
     from durably._commit._trees import Trees
 
     return Trees(routine)  # type: ignore[arg-type] # by its name

@@ -11,6 +11,7 @@ from durably._commit import _entry, _private, _tree_links, _tree_marks
 from durably._commit._flags import DIRECTORY, NOFOLLOW
 from durably._commit._publishing import NO_DIRECTORY_FLUSH
 from durably._commit._tree_copy import copy_tree
+from durably._commit._tree_routine import TreeRoutine
 from durably._commit._tree_walk import flush_tree, measure
 from durably._errors import OutcomeUnknownError, UnsupportedError
 from durably._options import NONE
@@ -33,8 +34,10 @@ _PLAIN = 0o777
 _KEPT_BITS = stat.S_ISGID | stat.S_ISVTX
 
 
-class Trees:
+class Trees(TreeRoutine):
     """How a POSIX system saves a directory; what its native calls are is said by the classes below it."""
+
+    routine: Posix
 
     def __init__(self, routine: Posix) -> None:
         self.routine = routine
@@ -80,7 +83,6 @@ class Trees:
     # The target.
 
     def locate(self, save: TreeSave) -> None:
-        """Find the target and look at what is there. Refuses what cannot be exchanged with a directory."""
         path = save.path.rstrip("/") if save.path.strip("/") else save.path
         if path.rpartition("/")[2] in (".", "..") or (path and not path.strip("/")):
             message = "does not name a directory by a name of its own, which could lead to another one"
@@ -176,7 +178,6 @@ class Trees:
     # The new tree.
 
     def create(self, save: TreeSave) -> str:
-        """Make the private directory, and in it the one that the caller writes to. Returns its path."""
         _private.make(self.routine, save)
         if save.fallback is None:
             self._rehearse(save)
@@ -226,7 +227,6 @@ class Trees:
         save.steps.append("copy")
 
     def adopt(self, save: TreeSave) -> int:
-        """Take what others wrote: check it, measure it, give it the old directory's metadata."""
         calls = self.calls
         _private.check_alone(save, _private.listed(calls, save.staging))
         if not stat.S_ISDIR(self.routine.lookup(save.staging, save.name).st_mode):
@@ -266,7 +266,6 @@ class Trees:
     # The commit.
 
     def flush(self, save: TreeSave) -> None:
-        """Bring the whole tree to the device, and what was made beside it."""
         if self.is_witnessed(save):
             self.flush_file_system(save)
             save.steps.append("syncfs")
@@ -291,7 +290,6 @@ class Trees:
             save.leave_out("fsync directory", f"not supported here: {error.strerror}", NONE)
 
     def publish(self, save: TreeSave) -> None:
-        """Let the target's name lead to the new tree, in one step. Sets ``published``."""
         save.publishing = True
         if save.version is not None:
             _tree_links.switch(self, save)
@@ -353,12 +351,7 @@ class Trees:
 
     # Afterwards.
 
-    def settle(self, save: TreeSave) -> None:
-        """Bring the new name to the device, before anything of the old tree is removed."""
-        self.routine.settle(save)
-
     def keep(self, save: TreeSave) -> None:
-        """Move the old tree to where it is to be kept. Nothing if that was done."""
         assert save.kept is not None
         directory, name = self._place_of_old(save)
         try:
@@ -375,19 +368,16 @@ class Trees:
         return save.staging, save.name
 
     def leftovers(self, save: TreeSave) -> tuple[str, ...]:
-        """What is still there of what `remove_old` or `discard` removes: where it lies, for a message."""
         version = save.old_version if save.published else save.version
         return self._located(save, (save.private, version))
 
     def doubtful(self, save: TreeSave) -> tuple[str, ...]:
-        """The same where it is not known which tree the target leads to: any of them may be in use."""
         return self._located(save, (save.private, save.version, save.old_version))
 
     def _located(self, save: TreeSave, names: tuple[str | None, ...]) -> tuple[str, ...]:
         return tuple(self.routine.location(save, name) for name in names if name is not None)
 
     def remove_old(self, save: TreeSave) -> None:
-        """Remove the old tree, if it is still there, and the private directory."""
         try:
             if save.old_version is not None:
                 if save.kept is None:
@@ -397,7 +387,6 @@ class Trees:
             self.routine.remove(save)
 
     def discard(self, save: TreeSave) -> None:
-        """Remove the new tree, whoever still writes to it."""
         try:
             if save.version is not None:
                 self.routine.remove_entry(save.directory, save.version)

@@ -7,110 +7,31 @@ directory that is common to all of them, and is locked and journaled at the comm
 from __future__ import annotations
 
 import errno
+import logging
 import os
+import stat
 import threading
 import warnings
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
-from fsspec.transaction import Transaction  # pyright: ignore[reportMissingTypeStubs]
-
-from durably import _commit, _forks
-from durably._errors import UnsupportedError
+from durably import _forks, _names
+from durably._fsspec import _entries
+from durably._fsspec._moving_staging import MovingStaging
 from durably._modes import parsed, with_action
-from durably._options import Options, resolve
+from durably._options import NONE, resolve
 from durably._saving import note_leftovers
 from durably._transaction_writer import TransactionWriter
 from durably._txn._course import commit, commit_one
-from durably._txn._names_below import parts_below, split
-from durably._txn._root import Root
-from durably._txn._staging import Staging
+from durably._txn._names_below import parts_below
 
 if TYPE_CHECKING:
     from durably._options import SaveOptions
-    from durably._txn._root import Parts
-    from durably._txn._staging import Expected, StagedSave
 
 # What current_thread() gives for a thread that Python did not start.
 _FOREIGN = threading._DummyThread  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+_log = logging.getLogger("durably.filesystem")
 _current: ContextVar[object] = ContextVar("durably_filesystem_transaction", default=None)
-
-
-class MovingStaging(Staging):
-    """A staging whose root moves up when a target does not lie below it."""
-
-    def __init__(self, path: str, options: Options) -> None:
-        super().__init__(Root(_commit.routine(), path, options))
-        self._options = options
-        self._anchor = self.root
-        """Opened before the first write, and so a witness of what fails; see Flusher."""
-        self._saves: list[StagedSave] = []
-
-    def begin(
-        self, parts: Parts, path: str, options: Options, expected: Expected, *, private: bool = False
-    ) -> StagedSave:
-        save = super().begin(parts, path, options, expected, private=private)
-        self._saves.append(save)
-        return save
-
-    def finish(self, save: StagedSave, size: int, expected: Expected) -> None:
-        super().finish(save, size, expected)
-        self._saves.remove(save)
-
-    def abandon(self, save: StagedSave, error: BaseException) -> None:
-        super().abandon(save, error)
-        if save in self._saves:
-            self._saves.remove(save)
-
-    def reach(self, directory: str) -> None:
-        """Have the root at or above a directory."""
-        try:
-            common = os.path.commonpath([self.root.path, directory])
-        except ValueError:  # two drives
-            common = ""
-        if common == self.root.path:
-            return
-        if not common or os.stat(common).st_dev != os.stat(self._anchor.path).st_dev:
-            message = (
-                f"lies on another file system than {self._anchor.path}: one transaction cannot have both"
-            )
-            raise UnsupportedError(errno.EXDEV, f"{message}; nothing was written", directory)
-        root = Root(self.root.routine, common, self._options)
-        self._move(split(os.path.relpath(self.root.path, common)))
-        if self.root is not self._anchor:
-            self.root.close()
-        self.root = root
-
-    def _move(self, down: Parts) -> None:
-        self.files = {(*down, *parts): file for parts, file in self.files.items()}
-        self.met = {(*down, *parts): known for parts, known in self.met.items()}
-        self.writing = {(*down, *parts) for parts in self.writing}
-        for save in self._saves:
-            save.parts = (*down, *save.parts)
-
-    def drop_below(self, path: str) -> bool:
-        """Forget what is staged at a path, or below it: it is removed, or something else comes there."""
-        found = False
-        if os.path.commonpath([self.root.path, path]) != self.root.path:
-            return False
-        above = split(os.path.relpath(path, self.root.path)) if path != self.root.path else ()
-        for parts in [each for each in self.met if each[: len(above)] == above]:
-            del self.met[parts]
-            file = self.files.pop(parts, None)
-            if file is not None and file.staged is not None:
-                found = True
-                try:
-                    self.root.routine.calls.unlink(os.path.join(self.root.path, *parts[:-1], file.staged))
-                except FileNotFoundError:
-                    pass  # removed with the directory
-        return found
-
-    def close(self) -> None:
-        """Close the roots."""
-        self.flusher.discard()
-        if self.root is not self._anchor:
-            self.root.close()
-        self._anchor.close()
 
 
 class StagedWriter(TransactionWriter[Any]):
@@ -132,8 +53,11 @@ class TransactionCore:
         self._lock = threading.RLock()
         self._staging: MovingStaging | None = None
         self._generation = _forks.generation
-        self._token = _current.set(self)
+        self._mark = object()  # not this itself: a context lives long, and would keep it
+        _current.set(self._mark)
         self._is_open = True
+        self._undo: list[tuple[str, str]] = []
+        """What was moved, in order: where it is now, and where it was."""
 
     def takes(self) -> bool:
         """Whether a write that is made here and now is a part of it.
@@ -143,7 +67,7 @@ class TransactionCore:
         """
         if not self._is_open or self._generation != _forks.generation:
             return False
-        return _current.get() is self or isinstance(threading.current_thread(), _FOREIGN)
+        return _current.get() is self._mark or isinstance(threading.current_thread(), _FOREIGN)
 
     def open(self, path: str, mode: str, options: SaveOptions) -> StagedWriter:
         """A file of the transaction. The directory of ``path`` exists."""
@@ -159,34 +83,81 @@ class TransactionCore:
             parts = parts_below(self._staging.root.path, target)
             return StagedWriter(self._staging, self._lock, (parts, path), how, options, ...)
 
-    def drop_below(self, path: str) -> bool:
-        """Forget what is staged at or below a path that is about to be removed or replaced."""
+    def remove(self, target: str) -> None:
+        """Take a file or a tree away at once; it is put back if the transaction comes to nothing."""
         with self._lock:
-            return self._staging is not None and self._staging.drop_below(os.path.realpath(path))
+            dropped = self._drop_below(target)
+            if os.path.lexists(target) or not dropped:
+                self._put_aside(target)
 
-    def move(self, source: str, target: str, options: SaveOptions) -> bool:
-        """Give a staged file another name. False: nothing is staged under the first."""
+    def move(self, source: str, target: str) -> None:
+        """Rename at once, to be undone if the transaction comes to nothing."""
         with self._lock:
-            staging = self._staging
-            if staging is None or os.path.commonpath([staging.root.path, source]) != staging.root.path:
-                return False
-            old, new = _real(source, options), _real(target, options)
-            staging.reach(os.path.dirname(new))
-            parts = parts_below(staging.root.path, old)
-            file = staging.files.get(parts)
-            if file is None or file.staged is None:
-                return False
-            renamed = parts_below(staging.root.path, new)
-            moved = resolve({**options, "make_parents": False, "symlinks": "replace"})
-            staging.rename(parts, renamed, source, target, moved)
-            return True
+            if self._rename_staged(source, target):
+                return
+            level = resolve(self._options).durability
+            is_directory = stat.S_ISDIR(os.lstat(source).st_mode)
+            self._drop_below(target)
+            self._drop_below(source)
+            if os.path.lexists(target) and not is_directory:
+                self._put_aside(target)
+            _entries.move(source, target, level)
+            self._undo.append((target, source))
+
+    def _put_aside(self, target: str) -> None:
+        name = _names.fresh("d" if os.path.isdir(target) and not os.path.islink(target) else "t")
+        aside = os.path.join(os.path.dirname(target), name)
+        _entries.move(target, aside, NONE)
+        self._undo.append((aside, target))
+
+    def _put_back(self, error: BaseException) -> None:
+        level = resolve(self._options).durability
+        while self._undo:
+            now, before = self._undo.pop()
+            try:
+                _entries.move(now, before, level)
+            except OSError as failure:
+                error.add_note(f"durably: {before} could not be put back from {now}: {failure.strerror}")
+
+    def _throw_aside(self) -> None:
+        """Remove what was taken away: the transaction is committed."""
+        level = resolve(self._options).durability
+        while self._undo:
+            aside, target = self._undo.pop(0)
+            if _entries.is_temporary(aside):
+                try:
+                    _entries.remove(aside, level)
+                except OSError as failure:
+                    reason = f"{target} was removed, and is left over as {aside}: {failure.strerror}"
+                    _log.warning("the transaction is committed; %s", reason)
+
+    def _drop_below(self, path: str) -> bool:
+        """Forget what is staged at or below a path."""
+        return self._staging is not None and self._staging.drop_below(os.path.realpath(path))
+
+    def _rename_staged(self, source: str, target: str) -> bool:
+        """Give a staged file another name. False: nothing is staged under the first."""
+        staging = self._staging
+        if staging is None or os.path.commonpath([staging.root.path, source]) != staging.root.path:
+            return False
+        options = self._options
+        old, new = _real(source, options), _real(target, options)
+        staging.reach(os.path.dirname(new))
+        parts = parts_below(staging.root.path, old)
+        file = staging.files.get(parts)
+        if file is None or file.staged is None:
+            return False
+        renamed = parts_below(staging.root.path, new)
+        moved = resolve({**options, "make_parents": False, "symlinks": "replace"})
+        staging.rename(parts, renamed, source, target, moved)
+        return True
 
     def end(self, error: BaseException | None) -> None:
         """Commit, or with an exception throw everything away. Raises as `durably.Transaction` does."""
         if not self._is_open:
             return
         self._is_open = False
-        if _current.get() is self:
+        if _current.get() is self._mark:
             _current.set(None)
         if self._generation != _forks.generation:
             if error is None:
@@ -196,21 +167,44 @@ class TransactionCore:
             return
         with self._lock:
             staging, self._staging = self._staging, None
-            if staging is None:
-                return
             try:
-                if error is None:
-                    _commit_staged(staging)
-                else:
-                    _throw_away(staging, error)
-            except BaseException as failure:
-                _throw_away(staging, failure)
-                raise
+                if error is not None:
+                    self._take_back(staging, error)
+                    return
+                self._commit(staging)
             finally:
-                staging.close()
+                if staging is not None:
+                    staging.close()
+            self._throw_aside()
+
+    def _commit(self, staging: MovingStaging | None) -> None:
+        if staging is not None:
+            try:
+                _commit_staged(staging)
+            except BaseException as failure:
+                self._take_back(staging, failure)
+                raise
+
+    def _take_back(self, staging: MovingStaging | None, error: BaseException) -> None:
+        if staging is not None and staging.root.unfinished:
+            # The journal stands, and a recovery may finish what it says.
+            kept = ", ".join(aside for aside, _ in self._undo)
+            if kept:
+                error.add_note(f"durably: what the transaction has removed is kept as {kept}")
+            self._undo.clear()
+            return
+        if staging is not None:
+            left = staging.discard()
+            if left:
+                note_leftovers(error, left, "could not be removed")
+        self._put_back(error)
 
     def __del__(self) -> None:
-        if self._is_open and self._staging is not None and self._generation == _forks.generation:
+        if (
+            self._is_open
+            and (self._staging is not None or self._undo)
+            and self._generation == _forks.generation
+        ):
             self.end(RuntimeError())
             warnings.warn("an unfinished transaction was thrown away", ResourceWarning, stacklevel=2)
 
@@ -229,67 +223,11 @@ def _real(path: str, options: SaveOptions) -> str:
 def _commit_staged(staging: MovingStaging) -> None:
     if staging.writing:
         names = ", ".join(sorted(staging.root.full(parts) for parts in staging.writing))
-        raise ValueError(f"still being written at the end of the transaction: {names}; no file was changed")
+        message = f"still being written at the end of the transaction: {names}"
+        raise ValueError(f"{message}; no file was changed")
     operations = staging.operations()
     if len(operations) > 1:
         commit(staging.root, operations, staging.flusher.flush, staging.verify)
     elif operations:
         commit_one(staging.root, operations[0], staging.flusher.flush, staging.verify)
     staging.settle(operations)
-
-
-def _throw_away(staging: MovingStaging, error: BaseException) -> None:
-    if not staging.root.unfinished:
-        left = staging.discard()
-        if left:
-            note_leftovers(error, left, "could not be removed")
-
-
-class DurableTransaction(Transaction):  # type: ignore[misc]
-    """Several files, all or none, also across a crash: ``with fs.transaction: ...``
-
-    What is written is staged beside its target and seen by nobody, the block included, until the block
-    ends; but a file that is opened again goes on from what is staged. An exception throws everything
-    away. A file whose own block failed is no part of it. What makes directories, moves or removes acts
-    at once, and stays. The commit raises what that of a `durably.Transaction` does, whose root is the
-    directory that all files have in common; if it was broken off, `DurableFileSystem.recover` finishes
-    or undoes it.
-
-    A write is a part of the transaction if it comes from where the block was entered, or from a thread
-    that Python did not start (Arrow, duckdb); other threads write for themselves, and so does a forked
-    child. One transaction of a file system is open at a time: ValueError.
-    """
-
-    fs: Any
-    core: TransactionCore | None = None
-
-    def taker(self) -> TransactionCore | None:
-        """What takes a write that is made here and now; None: it is not a part of this transaction."""
-        return self.core if self.core is not None and self.core.takes() else None
-
-    def start(self) -> None:
-        """Begin. ValueError, and nothing changes, if one is under way."""
-        if self.core is not None:
-            raise ValueError("a transaction of this file system is under way; they cannot be nested")
-        self.core = TransactionCore(self.fs.saves)
-        super().start()
-
-    def complete(self, commit: bool = True) -> None:  # fsspec's
-        """End: commit, or throw everything away."""
-        self._end(None if commit else RuntimeError("the transaction was given up"))
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._end(error)
-
-    def _end(self, error: BaseException | None) -> None:
-        core, self.core = self.core, None
-        fs, self.fs = self.fs, None
-        if fs is not None:  # ended for good
-            fs._intrans, fs._transaction = False, None  # noqa: SLF001
-        if core is not None:
-            core.end(error)

@@ -40,7 +40,7 @@ def write_bytes(
     save.begin()
     try:
         save.write(memoryview(view))
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001 # raised again
         save.give_up(error)
         fail(error, save.path)
     return save.finish()

@@ -6,6 +6,7 @@ import errno
 import posixpath
 import time
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from durably import _names
@@ -64,7 +65,7 @@ def _uploads(target: Target) -> Iterator[tuple[str, float, Callable[[], object]]
             one = {"Bucket": bucket, "Key": upload["Key"], "UploadId": upload["UploadId"]}
             name = f"s3://{bucket}/{upload['Key']}?uploadId={upload['UploadId']}"
             age = time.time() - upload["Initiated"].timestamp()
-            yield name, age, lambda one=one: target.fs.call_s3("abort_multipart_upload", **one)
+            yield name, age, partial(target.fs.call_s3, "abort_multipart_upload", **one)
         if not page.get("IsTruncated"):
             return
         where |= {"KeyMarker": page["NextKeyMarker"], "UploadIdMarker": page["NextUploadIdMarker"]}
@@ -76,7 +77,7 @@ def _temporaries(target: Target, store: Renamed) -> Iterator[tuple[str, float, C
     for entry in target.fs.ls(target.path, detail=True):
         path = entry["name"]
         if _names.parse(posixpath.basename(path)) is not None and entry["type"] == "file":
-            yield path, time.time() - _changed(entry), lambda path=path: store.remove(path)
+            yield path, time.time() - _changed(entry), partial(store.remove, path)
 
 
 def _changed(entry: dict[str, Any]) -> float:

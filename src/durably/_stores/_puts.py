@@ -22,7 +22,8 @@ class Put(Store):
         self.spool: Any = None
 
     def begin(self) -> None:
-        self.spool = tempfile.NamedTemporaryFile(prefix="durably-", delete=False)
+        spool = tempfile.NamedTemporaryFile(prefix="durably-", delete=False)  # noqa: SIM115 # closed by the save
+        self.spool = spool
 
     def write(self, data: memoryview) -> None:
         self.spool.write(data)
@@ -74,5 +75,5 @@ class Memory(Store):
     def discard(self) -> None:
         self.new = None
 
-    def landed(self, error: Exception) -> bool | None:
+    def landed(self, error: Exception) -> bool | None:  # noqa: ARG002 # it is asked, whatever happened
         return self.fs.store.get(self.path) is self.new

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import posixpath
+from importlib import import_module
 from typing import Any, cast
 
 from durably import _names
@@ -18,9 +19,7 @@ class Renamed(Store):
 
     name = "rename"
     has_directories = True
-    promises = promises(
-        ("unknown", "the server renames"), ("unknown", _NO_FLUSH), ("unknown", _NO_FLUSH)
-    )
+    promises = promises(("unknown", "the server renames"), ("unknown", _NO_FLUSH), ("unknown", _NO_FLUSH))
 
     def __init__(self, fs: Any, path: str, *, fresh: bool = False) -> None:
         super().__init__(fs, path, fresh=fresh)
@@ -62,7 +61,7 @@ class Renamed(Store):
             self.remove(self.temporary)
         self.temporary, self.left = "", ()
 
-    def landed(self, error: Exception) -> bool | None:
+    def landed(self, error: Exception) -> bool | None:  # noqa: ARG002 # it is asked, whatever happened
         if not self.renaming:
             return False
         try:
@@ -136,7 +135,7 @@ class Arrow(Renamed):
         kind = getattr(fs.fs, "type_name", "")
         # apache/arrow, cpp/src/arrow/filesystem/hdfs.cc: a target is deleted, then the file is renamed;
         # s3fs.cc, gcsfs.cc: a move is a copy and a removal.
-        return "" if kind == "local" else f"Arrow's {kind} file system has no rename that replaces in one step"
+        return "" if kind == "local" else f"Arrow's {kind} files have no rename that replaces in one step"
 
     def locate(self) -> None:
         self.path = os.path.realpath(self.path)
@@ -218,24 +217,20 @@ class Smb(Renamed):
         return f"\\\\{self.fs.host}{path}".replace("/", "\\")
 
     def replace(self, old: str, new: str) -> None:
-        import smbclient
-
+        smbclient = import_module("smbclient")
         smbclient.replace(self._unc(old), self._unc(new), port=self._port())
 
     def rename(self, old: str, new: str) -> None:
-        import smbclient
-
+        smbclient = import_module("smbclient")
         smbclient.rename(self._unc(old), self._unc(new), port=self._port())
 
     def _port(self) -> int:
         return 445 if self.fs.port is None else int(self.fs.port)
 
     def reconnect(self) -> None:
-        import smbclient
-
         # smbprotocol keeps one connection a server for the whole process, also a broken one.
         try:
-            smbclient.delete_session(self.fs.host, port=self._port())
+            import_module("smbclient").delete_session(self.fs.host, port=self._port())
         except Exception:  # noqa: BLE001, S110 # saying goodbye over a connection that is gone
             pass
         super().reconnect()
@@ -264,11 +259,9 @@ class WebDav(Renamed):
         self.fs.client.move(old, new, overwrite=True)
 
     def rename(self, old: str, new: str) -> None:
-        from webdav4.client import ResourceAlreadyExists
-
         try:
             self.fs.client.move(old, new, overwrite=False)
-        except ResourceAlreadyExists as error:
+        except import_module("webdav4.client").ResourceAlreadyExists as error:
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), new) from error
 
     def close_unsent(self) -> None:

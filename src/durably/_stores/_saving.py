@@ -43,7 +43,7 @@ class StoreSave:
             if self.options.make_parents and store.has_directories:
                 store.fs.makedirs(store.fs._parent(store.path), exist_ok=True)  # noqa: SLF001 # fsspec's own
             store.begin()
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 # raised again
             self.give_up(error)
             fail(error, self.path)
 
@@ -58,14 +58,13 @@ class StoreSave:
         store.steps.append("write")
         try:
             store.commit()
-        except BaseException as error:
-            if not self._landed(error):
-                raise
+        except BaseException as error:  # noqa: BLE001 # raised again, unless the object is in place
+            self._look(error)
             store.skipped["answer"] = f"lost ({error}); the store was asked, and holds the new object"
         return self._receipt()
 
-    def _landed(self, error: BaseException) -> bool:
-        """Whether the object is in place although the commit failed. Raises what is true where it is not."""
+    def _look(self, error: BaseException) -> None:
+        """See whether the object is in place although the commit failed. Raises what is true if not."""
         asked = ""
         landed: bool | None = None
         if isinstance(error, Exception):
@@ -74,11 +73,9 @@ class StoreSave:
             except Exception as failure:  # noqa: BLE001 # each client has its own
                 asked = f" It could not be asked: {failure!r}."
             if landed:
-                return True
+                return
         self.give_up(error)
-        if not isinstance(error, Exception):
-            return False
-        if landed is None:
+        if landed is None and isinstance(error, Exception):
             message = (
                 f"the store's answer was lost ({error!r}).{asked} "
                 "The path holds the whole old or the whole new object: look, or save again"
@@ -108,7 +105,8 @@ class StoreSave:
         if self.options.metadata != "fresh" and self.options.overwrite:
             store.skipped["metadata"] = _METADATA
         steps = tuple(store.steps)
-        return Receipt(self.path, self.size, self.replaced, False, kept, steps, store.skipped, ())
+        in_place, lost = False, ()
+        return Receipt(self.path, self.size, self.replaced, in_place, kept, steps, store.skipped, lost)
 
 
 def fail(error: BaseException, url: str) -> NoReturn:

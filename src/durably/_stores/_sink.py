@@ -42,7 +42,7 @@ class Sink(io.RawIOBase):
         with memoryview(data).cast("B") as view:
             try:
                 save.write(view)
-            except BaseException as error:
+            except BaseException as error:  # noqa: BLE001 # raised again
                 self._failure = error
                 fail(error, save.path)
             return len(view)

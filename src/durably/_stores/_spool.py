@@ -26,7 +26,7 @@ class Spool:
     file: Any
 
     def __init__(self, save: StoreSave, mode: Mode) -> None:
-        self._kept = tempfile.TemporaryFile(buffering=0, prefix="durably-")
+        self._kept = tempfile.TemporaryFile(buffering=0, prefix="durably-")  # noqa: SIM115 # closed in `close`
         try:
             if mode.keeps:
                 self._fetch(save, must_exist=mode.action == "r")
@@ -43,7 +43,7 @@ class Spool:
             if must_exist:
                 fail(error, save.path)
             save.replaced = False
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 # raised again
             fail(error, save.path)
 
     def _open(self, save: StoreSave, mode: Mode) -> None:
@@ -73,6 +73,6 @@ def pour(source: Any, save: StoreSave) -> None:
     try:
         while chunk := source.read(CHUNK):
             save.write(memoryview(chunk))
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001 # raised again
         save.give_up(error)
         fail(error, save.path)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-import asyncssh
 from fsspec.asyn import sync
 
 from durably._stores._renames import Renamed
@@ -14,6 +14,8 @@ from durably._stores._store import promises
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
+
+asyncssh: Any = import_module("asyncssh")
 
 
 class Sshfs(Renamed):

@@ -62,7 +62,7 @@ class Store(ABC):
         """What lies at the store until it is committed or discarded, for a message."""
 
     @classmethod
-    def check(cls, fs: Any) -> str:
+    def check(cls, fs: Any) -> str:  # noqa: ARG003 # for those that look
         """Why this file system cannot be saved to after all; "" where it can."""
         return ""
 
@@ -86,7 +86,7 @@ class Store(ABC):
         ``left`` names it then.
         """
 
-    def landed(self, error: Exception) -> bool | None:
+    def landed(self, error: Exception) -> bool | None:  # noqa: ARG002 # for those that can tell
         """Whether the store holds the new object, after `commit` failed with ``error``.
 
         True: it does. False: it does not, and will not. None: that cannot be told. May raise what the

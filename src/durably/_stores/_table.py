@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING
 
 from durably._stores._store import Store
-
-if TYPE_CHECKING:
-    from typing import Any
 
 LOCAL = "durably"
 """Stands for the local files, which are saved to without fsspec."""
@@ -56,7 +52,6 @@ def routine_of(file_system: type) -> type[Store] | str | None:
     found = _TABLE.get(key(file_system))
     if isinstance(found, str) and found != LOCAL:
         room, _, name = found.partition(".")
-        routine: Any = getattr(import_module(f"durably._stores.{room}"), name)
-        assert issubclass(routine, Store)
+        routine: type[Store] = getattr(import_module(f"durably._stores.{room}"), name)
         return routine
     return found

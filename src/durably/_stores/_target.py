@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from durably._errors import UnsupportedError
 from durably._stores._saving import fail
-from durably._stores._table import LOCAL, key, routine_of
+from durably._stores._table import key, routine_of
 
 try:
     import fsspec
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from durably._stores._store import Store
 
     Options = dict[str, Any]
-
-_SCHEMA = "://"
 
 
 class Target:
@@ -70,7 +68,7 @@ def _of_url(url: str, storage: Mapping[str, Any] | None) -> Target | str:
         fs, path = url_to_fs(url, **(storage or {}))
     except (TypeError, ValueError, ImportError):
         raise
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 # raised again
         fail(error, url)  # it connects
     return _checked(routine, fs, path, url)
 
@@ -79,7 +77,9 @@ def _of_object(named: Any) -> Target | str:
     fs = named.fs
     if isinstance(named, OpenFile):
         if named.compression is not None:
-            raise _refused("is opened with a compression: put the compressor over durably's file", named.full_name)
+            raise _refused(
+                "is opened with a compression: put the compressor over durably's file", named.full_name
+            )
         url = str(named.full_name)
     else:
         url = str(named)
@@ -95,15 +95,16 @@ def _of_path(fs: Any, path: str) -> Target | str:
 def _routine(file_system: type, url: str) -> type[Store] | str:
     routine = routine_of(file_system)
     if routine is None:
-        message = f"lies in a {key(file_system)}, for which there is no atomic routine; durably.stores.register"
+        message = (
+            f"lies in a {key(file_system)}, for which there is no atomic routine; durably.stores.register"
+        )
         raise _refused(f"{message} takes one", url)
     return routine
 
 
 def _checked(routine: type[Store] | str, fs: Any, path: str, url: str) -> Target | str:
     if isinstance(routine, str):
-        return path
-    assert routine is not LOCAL
+        return path  # local files
     reason = routine.check(fs)
     if reason:
         raise _refused(f"cannot be saved to atomically: {reason}", url)

@@ -6,6 +6,7 @@ import base64
 import errno
 import hashlib
 import secrets
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from fsspec.asyn import sync
@@ -90,7 +91,11 @@ class S3(Upload):
 
     def marks(self) -> dict[str, Any]:
         # s3fs keeps the caller's mapping: a new one each time.
-        return {"s3_additional_kwargs": {**self.fs.s3_additional_kwargs, **self._metadata()}} if self.fresh else {}
+        return (
+            {"s3_additional_kwargs": {**self.fs.s3_additional_kwargs, **self._metadata()}}
+            if self.fresh
+            else {}
+        )
 
     def _metadata(self) -> dict[str, Any]:
         given = self.fs.s3_additional_kwargs.get("Metadata", {})
@@ -228,13 +233,11 @@ class Azure(Upload):
         return False if isinstance(error, FileExistsError) or _status(error) else None
 
     async def _committed(self) -> list[str] | None:
-        from azure.core.exceptions import ResourceNotFoundError
-
         container, blob, _ = self.fs.split_path(self.path)
         async with self.fs.service_client.get_blob_client(container, blob) as client:
             try:
                 committed, _ = await client.get_block_list("committed")
-            except ResourceNotFoundError:
+            except import_module("azure.core.exceptions").ResourceNotFoundError:
                 return None
         return [block.id for block in committed]
 

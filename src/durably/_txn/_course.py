@@ -10,6 +10,7 @@ import errno
 
 from durably import _names
 from durably._errors import NotDurableError, OutcomeUnknownError, RecoveryNeededError, UnsupportedError
+from durably._saving import note_leftovers
 from durably._txn import _journal, _recovery
 from durably._txn._journal import BACK, FORWARD, identity
 from durably._txn._states import found, step_forward
@@ -153,12 +154,9 @@ def _call_off(root: Root, operations: list[Operation], error: BaseException) -> 
             error.add_note(
                 f"durably: no file was changed; a power cut may bring the journal back ({failure})"
             )
-    for directory, each in root.visit(operations):
-        if each.kept is not None and each.kept != each.staged:
-            failure_of_one = _journal.discard(root, directory, each.kept)
-            if failure_of_one is not None:
-                left = root.full((*each.where, each.kept))
-                error.add_note(f"durably: left over: {left}; could not be removed: {failure_of_one.strerror}")
+    left = root.discard((each.where, each.kept) for each in operations if each.kept != each.staged)
+    if left:
+        note_leftovers(error, left, "could not be removed")
 
 
 # After the journal.

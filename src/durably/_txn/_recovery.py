@@ -107,15 +107,9 @@ def conclude(root: Root, operations: list[Operation]) -> None:
 
 def drop(root: Root, operations: list[Operation]) -> tuple[str, ...]:
     """Remove what was staged or kept and is not needed any more. Returns the paths of what stays."""
-    left: list[str] = []
-    try:
-        for directory, each in root.visit(operations):
-            for name in dict.fromkeys((each.staged, each.kept)):
-                if name is not None and _journal.discard(root, directory, name) is not None:
-                    left.append(root.full((*each.where, name)))
-    except OSError as error:
-        left.append(str(error.filename))  # the directory could not be opened: a sweep will find them
-    return tuple(left)
+    return root.discard(
+        (each.where, name) for each in operations for name in dict.fromkeys((each.staged, each.kept))
+    )
 
 
 def _conflict(root: Root, operations: list[Operation]) -> RecoveryConflictError:

@@ -146,6 +146,29 @@ class Root:
         """A path for messages."""
         return os.path.join(self.path, *parts)
 
+    def discard(self, names: Iterable[tuple[Parts, str | None]]) -> tuple[str, ...]:
+        """Remove temporaries, each a directory and a name. Returns the paths of those that stay."""
+        left: list[str] = []
+        last: Parts | None = None
+        directory = None
+        for where, name in names:
+            if name is None:
+                continue
+            try:
+                if where != last:
+                    left_behind, directory, last = directory, None, None
+                    if left_behind is not None:
+                        self.leave(left_behind)
+                    directory, last = self.walk(where), where
+                self.routine.remove_entry(directory, name)
+            except FileNotFoundError:
+                pass
+            except OSError:
+                left.append(self.full((*where, name)))
+        if directory is not None:
+            self.leave(directory)
+        return tuple(left)
+
     # Flushes.
 
     def flush_directories(self, all_of_them: Iterable[Parts]) -> None:

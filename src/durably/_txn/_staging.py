@@ -83,6 +83,8 @@ class Staging:
         self.met: dict[Parts, Identity | None] = {}
         """What the transaction has found on the disk when it first met a name."""
         self.writing: set[Parts] = set()
+        self.left: list[str] = []
+        """The paths of what should have been removed by now, and could not."""
 
     # Finding.
 
@@ -248,8 +250,7 @@ class Staging:
         if save.private is not None:
             left = OSError()
             discard(routine, save, left)  # the directory, which is empty by now
-            if hasattr(left, "leftovers"):
-                root.notes.skipped["remove"] = f"left over: {', '.join(left.leftovers)}"
+            self.left += getattr(left, "leftovers", ())
         routine.release(save)
         root.notes.lost = (*root.notes.lost, *(each for each in save.lost if each not in root.notes.lost))
 
@@ -273,7 +274,7 @@ class Staging:
             new.staged, save.temporary = save.temporary, None
         self.files[save.parts] = new
         if before is not None:
-            _journal.discard(self.root, save.directory, before)
+            self.left += self.root.discard([(save.parts[:-1], before)])
 
     def abandon(self, save: StagedSave, error: BaseException) -> None:
         """Give up a file that was not taken, because of ``error``, which names what could not be removed."""
@@ -314,11 +315,11 @@ class Staging:
 
     def rename(self, old: Parts, new: Parts, path: str, new_path: str, options: Options) -> None:
         """Have a file moved to another name, over what is there."""
-        if old == new:
-            return
         directory, tree = self.open_place(old)
         try:
             name = self._removable(directory, tree, old, path)
+            if old == new:
+                return
             save = self.begin(new, new_path, options, ...)
             try:
                 save.name, save.temporary = new[-1], _names.fresh("t")
@@ -383,17 +384,6 @@ class Staging:
         staged = [(parts[:-1], file.staged) for parts, file in self.files.items() if file.tree is None]
         staged += [(tree.where, tree.staged) for tree in self.trees.values()]
         self.files, self.trees = {}, {}
-        left: list[str] = []
-        for where, name in staged:
-            if name is not None:
-                try:
-                    directory = self.root.walk(where)
-                except OSError:
-                    left.append(self.root.full((*where, name)))
-                    continue
-                try:
-                    if _journal.discard(self.root, directory, name) is not None:
-                        left.append(self.root.full((*where, name)))
-                finally:
-                    self.root.leave(directory)
-        return tuple(left)
+        left = (*self.left, *self.root.discard(sorted(staged, key=lambda each: each[0])))
+        self.left.clear()
+        return left

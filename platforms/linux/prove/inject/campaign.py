@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from .tracer import Hit
 
 _SLACK = 24
+# What durably remembers of the mount table, it remembers for a second; every child is to read it anew.
+_FORGOTTEN = 1.1
 _KILL = "signal=SIGKILL"
 
 
@@ -67,6 +69,7 @@ class Campaign:
 
     def run(self, share: tuple[int, int], sample: int, seed: int) -> Iterator[Tried]:
         """Try the faults; every ``share[1]``-th, from the ``share[0]``-th. ``sample``: so many; 0: all."""
+        self._warm()
         counts = self._counted()
         most = max(counts.values()) + _SLACK
         cases = list(_planned(counts))
@@ -80,7 +83,7 @@ class Campaign:
 
     def _counted(self) -> dict[tuple[int, str, str], int]:
         """How often each call is made, by way, state and name."""
-        zygote = self._zygote()
+        zygote = Zygote(self._ways)
         tracer = Tracer(zygote.process, self._log, CALLS)
         processes: dict[int, tuple[int, str]] = {}
         for number, way in enumerate(self._ways):
@@ -98,7 +101,7 @@ class Campaign:
     def _tried(self, error: str, forever: bool, cases: list[Case], most: int) -> Iterator[Tried]:
         what = f"error={error}" if error else _KILL
         calls = ERRORS[error] if error else CALLS
-        zygote = self._zygote()
+        zygote = Zygote(self._ways)
         tracer = Tracer(zygote.process, self._log, calls, f"{what}:when={most}{'+' if forever else ''}")
         results: dict[int, Tried] = {}
         for case in cases:
@@ -111,12 +114,8 @@ class Campaign:
         for process, tried in results.items():
             yield tried._replace(line=hit_of(hits.get(process, []), tried.fault))
 
-    def _zygote(self) -> Zygote:
-        self._warm()
-        return Zygote(self._ways)
-
     def _warm(self) -> None:
-        """Save once in each way, so that nothing is imported under the tracer."""
+        """Save once in each way, so that nothing is left to be imported under the tracer."""
         for way in self._ways:
             place = self._fresh()
             path = prepare(way, way.states[-1], place)
@@ -126,6 +125,7 @@ class Campaign:
                 pass
             restore(way, place)
             shutil.rmtree(place)
+        time.sleep(_FORGOTTEN)
 
     def _fresh(self) -> str:
         self._count += 1

@@ -29,6 +29,8 @@ def inject(asked: Namespace) -> tuple[Count, list[dict[str, Any]]]:
         tally = run(kind, ways, sample=asked.faults, **choice) if ways else Tally(kind, [], 0, 1.0)
         _show(tally)
         rows.append(_row(tally, len(ways)))
+        if kind not in getattr(asked, "controlled", asked.file_system):
+            continue
         hidden = controls_hidden(kind, **choice)
         print(f"{kind:5} controls: {f'HIDDEN: {hidden}' if hidden else 'all shown'}", flush=True)
         unseen += len(hidden)

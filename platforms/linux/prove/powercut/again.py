@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from .log import Log
     from .record import Recording
 
-_FIRST_POINTS = 60
+_FIRST_POINTS = 16
 
 
 def candidates() -> list[str]:
@@ -45,7 +45,7 @@ def run(
     """
     log = record(recording)
     plan = Plan(budget.piece, recording.work.lie)
-    first = cuts_of(log, budget._replace(points=_FIRST_POINTS))
+    first = cuts_of(log, budget._replace(points=_FIRST_POINTS * states))
     verdicts = check(log, first, plan, budget.jobs)
     sound = [verdict for verdict in verdicts if not verdict.violations]
     chosen = sorted(sound, key=lambda verdict: (-verdict.leftovers, verdict.cut.seed))[:states]

@@ -64,7 +64,9 @@ def faults(asked: Namespace) -> tuple[Count, Rows]:
     hidden = 0
     for kind in asked.file_system:
         rows.append(_faults(kind, asked))
-        unseen = disks.hidden(kind, seed=asked.seed)
+        if kind not in getattr(asked, "controlled", asked.file_system):
+            continue
+        unseen = disks.hidden(kind, asked.workload, seed=asked.seed)
         hidden += len(unseen)
         print(f"{kind:5} controls: {f'HIDDEN: {unseen}' if unseen else 'all shown'}", flush=True)
     tried, wrong = (sum(row[key] for row in rows) for key in ("writes", "violations"))
@@ -73,7 +75,7 @@ def faults(asked: Namespace) -> tuple[Count, Rows]:
 
 def _faults(kind: str, asked: Namespace) -> dict[str, Any]:
     writes = reported = violations = 0
-    for result in disks.every(kind, writes=asked.writes, seed=asked.seed):
+    for result in disks.every(kind, asked.workload, writes=asked.writes, seed=asked.seed):
         writes += 1
         reported += any(mark["event"] == "failed" for _, mark in result.log.marks())
         violations += len(result.failures)
@@ -85,7 +87,11 @@ def _faults(kind: str, asked: Namespace) -> dict[str, Any]:
         f"{kind:5} {writes} failed writes, {reported} times a save reported it, {violations} violations",
         flush=True,
     )
-    row: dict[str, Any] = {"file_system": kind, "workloads": len(disks.candidates()), "writes": writes}
+    row: dict[str, Any] = {
+        "file_system": kind,
+        "workloads": len(disks.chosen(asked.workload)),
+        "writes": writes,
+    }
     return row | {"reported": reported, "violations": violations}
 
 

@@ -21,10 +21,12 @@ def main(arguments: list[str]) -> int:
     if asked.command == "pages":
         return pages.main(check=asked.check)
     kinds: list[str] = getattr(asked, "file_system", None) or list(FILE_SYSTEMS)
-    reasons = doctor.machine() + (doctor.strace() if asked.command in ("inject", "ci") else [])
+    reasons = doctor.machine()
     if asked.command == "doctor":
         return _doctor(reasons, kinds)
     lacking = {} if reasons else {kind: why for kind in kinds if (why := doctor.file_system(kind))}
+    if asked.command in ("inject", "ci"):
+        reasons += doctor.strace()
     for reason in reasons:
         print(f"SKIPPED: {reason}")
     for kind, whys in lacking.items():
@@ -62,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     again.add_argument("--states", type=int, default=3, help="of each workload: how many recoveries (3)")
     again.add_argument("--points", type=int, default=20, help="of each recovery (20)")
     faults = commands.add_parser("faults", help="a disk that fails a write: no loss may be reported as saved")
-    _add_choice(faults, record=True, keep=True)
+    _add_choice(faults, workload=True, record=True, keep=True)
     faults.add_argument("--writes", type=int, default=20, help="of each workload; 0: all (20)")
     inject = commands.add_parser("inject", help="strace fails each call of each save, and kills at each")
     _add_choice(inject, record=True)

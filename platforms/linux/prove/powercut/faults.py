@@ -33,15 +33,20 @@ def candidates() -> list[Workload]:
     return [one for one in PRODUCT if one.careless is not None]
 
 
-def every(kind: str, *, writes: int, seed: int) -> Iterator[Result]:
+def every(kind: str, names: list[str] | None = None, *, writes: int, seed: int) -> Iterator[Result]:
     """Each workload on a file system, once for each of so many writes that fail; 0: for every one."""
-    for workload in candidates():
+    for workload in chosen(names):
         yield from _each(_plain(kind, workload, seed), writes)
 
 
-def hidden(kind: str, *, seed: int) -> list[str]:
+def chosen(names: list[str] | None) -> list[Workload]:
+    """Those of the candidates that have these names; all, if none is given."""
+    return [one for one in candidates() if not names or one.name in names]
+
+
+def hidden(kind: str, names: list[str] | None = None, *, seed: int) -> list[str]:
     """The courses on which a writer that flushes nothing, and reports nothing, is not seen to lose a file."""
-    courses = {(one.course, one.overlay): one for one in reversed(candidates())}
+    courses = {(one.course, one.overlay): one for one in reversed(chosen(names))}
     return [one.name for one in courses.values() if not _robbed(_plain(kind, one, seed), one.careless)]
 
 

@@ -139,9 +139,7 @@ PRODUCT = (
     Workload("directory-new", making, swapped, "directory-new-unflushed", careless=unflushed),
     Workload("directory-kept", exchanging, swapped_kept, "directory-unflushed"),
     Workload("directory-copied", exchanging, copied, "directory-unflushed"),
-    Workload(
-        "directory-consistent", exchanging, swapped_consistent, "directory-unflushed", durable=False
-    ),
+    Workload("directory-consistent", exchanging, swapped_consistent, "directory-unflushed", durable=False),
 )
 CONTROLS = (
     Workload("directory-unflushed", exchanging, unflushed, expects=WHOLE),

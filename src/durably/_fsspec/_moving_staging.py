@@ -1,0 +1,97 @@
+"""The staging of a transaction whose root is not known before its last write."""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import TYPE_CHECKING
+
+from durably import _commit
+from durably._errors import UnsupportedError
+from durably._txn._names_below import split
+from durably._txn._root import Root
+from durably._txn._staging import Staging
+
+if TYPE_CHECKING:
+    from durably._options import Options
+    from durably._txn._root import Parts
+    from durably._txn._staging import Expected, StagedSave
+
+
+class MovingStaging(Staging):
+    """A staging whose root moves up when a target does not lie below it."""
+
+    def __init__(self, path: str, options: Options) -> None:
+        super().__init__(Root(_commit.routine(), path, options))
+        self._options = options
+        self._anchor: Root = self.root
+        """Opened before the first write, and so a witness of what fails; see Flusher."""
+        self._saves: list[StagedSave] = []
+
+    def begin(
+        self, parts: Parts, path: str, options: Options, expected: Expected, *, private: bool = False
+    ) -> StagedSave:
+        save = super().begin(parts, path, options, expected, private=private)
+        self._saves.append(save)
+        return save
+
+    def finish(self, save: StagedSave, size: int, expected: Expected) -> None:
+        super().finish(save, size, expected)
+        self._saves.remove(save)
+
+    def abandon(self, save: StagedSave, error: BaseException) -> None:
+        super().abandon(save, error)
+        if save in self._saves:
+            self._saves.remove(save)
+
+    def reach(self, directory: str) -> None:
+        """Have the root at or above a directory."""
+        try:
+            common = os.path.commonpath([self.root.path, directory])
+        except ValueError:  # two drives
+            common = ""
+        if common == self.root.path:
+            return
+        if not common or os.stat(common).st_dev != os.stat(self._anchor.path).st_dev:
+            message = (
+                f"lies on another file system than {self._anchor.path}: one transaction cannot have both"
+            )
+            raise UnsupportedError(errno.EXDEV, f"{message}; nothing was written", directory)
+        root = Root(self.root.routine, common, self._options)
+        self._move(split(os.path.relpath(self.root.path, common)))
+        if self.root is not self._anchor:
+            self.root.close()
+        self.root = root
+
+    def _move(self, down: Parts) -> None:
+        self.files = {(*down, *parts): file for parts, file in self.files.items()}
+        self.met = {(*down, *parts): known for parts, known in self.met.items()}
+        self.writing = {(*down, *parts) for parts in self.writing}
+        for save in self._saves:
+            save.parts = (*down, *save.parts)
+
+    def drop_below(self, path: str) -> bool:
+        """Forget what is staged at a path, or below it: it is removed, or something else comes there."""
+        found = False
+        if os.path.commonpath([self.root.path, path]) == path:
+            self.reach(os.path.dirname(path))  # the open root itself is about to go
+        if os.path.commonpath([self.root.path, path]) != self.root.path:
+            return False
+        above = split(os.path.relpath(path, self.root.path)) if path != self.root.path else ()
+        for parts in [each for each in self.met if each[: len(above)] == above]:
+            del self.met[parts]
+            file = self.files.pop(parts, None)
+            if file is not None and file.staged is not None:
+                found = True
+                try:
+                    self.root.routine.calls.unlink(os.path.join(self.root.path, *parts[:-1], file.staged))
+                except FileNotFoundError:
+                    pass  # removed with the directory
+        return found
+
+    def close(self) -> None:
+        """Close the roots."""
+        self.flusher.discard()
+        if self.root is not self._anchor:
+            self.root.close()
+        self._anchor.close()
