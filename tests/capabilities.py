@@ -114,6 +114,18 @@ def file_system(kind: str) -> str:
 
 
 @cache
+def fuse() -> str:
+    """Whether a program of ours can serve a file system."""
+    if mount():
+        return mount()
+    try:
+        os.close(os.open("/dev/fuse", os.O_RDWR))
+    except OSError as error:
+        return f"/dev/fuse cannot be opened: {error.strerror}"
+    return ""
+
+
+@cache
 def unnamed_files() -> str:
     """Whether the temporary directory's file system has O_TMPFILE."""
     if sys.platform != "linux" or proc():
@@ -296,6 +308,7 @@ needs_unprivileged_user = needs(unprivileged_user)
 needs_proc = needs(proc)
 needs_mount = needs(mount)
 needs_loop = needs(loop)
+needs_fuse = needs(fuse)
 needs_unnamed_files = needs(unnamed_files)
 needs_shared_memory = needs(shared_memory)
 needs_strace = needs(strace)

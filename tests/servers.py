@@ -583,8 +583,8 @@ def _ftp(stack: ExitStack, folder: Path, proxy: Proxy) -> Server:
     authorizer = DummyAuthorizer()
     authorizer.add_user(USER, PASSWORD, str(files), perm="elradfmwMT")
 
-    Handler: Any = type("Handler", (FTPHandler,), {"authorizer": authorizer})
-    ftp = ThreadedFTPServer((HOST, 0), Handler)
+    handler: Any = type("Handler", (FTPHandler,), {"authorizer": authorizer})
+    ftp = ThreadedFTPServer((HOST, 0), handler)
     proxy.target = ftp.socket.getsockname()[1]
     threading.Thread(target=ftp.serve_forever, daemon=True).start()
     stack.callback(ftp.close_all)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import pickle
-import resource
 import signal
 import stat
 import threading
@@ -38,6 +37,7 @@ from test_kills import STRANGERS, Killing, _check_left, _killed, _prepared
 if TYPE_CHECKING:
     from pathlib import Path
 
+resource = pytest.importorskip("resource", reason="needs a POSIX system")
 pytestmark = [needs_posix, needs_linux, needs_proc]
 
 MANY = 40
@@ -277,6 +277,21 @@ def test_each_file_is_flushed_where_one_flush_is_no_proof_or_slower(
     assert "fsync" in table.names[: table.names.index("replace")]
     assert batch.receipt is not None
     assert not any("syncfs" in receipt.steps for receipt in batch.receipt.saved)
+
+
+@pytest.mark.parametrize(
+    ("dirty", "files", "size", "quiet"),
+    [(0, 16, 0, True), (60, 100, 0, True), (70, 100, 0, False), (70, 200, 0, True), (70, 100, 10 << 20, True)],
+)
+def test_whether_others_have_much_to_write(
+    dirty: int, files: int, size: int, quiet: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from durably._commit import _linux
+
+    memory = tmp_path / "meminfo"
+    memory.write_text(f"MemTotal: 24000000 kB\nDirty:  {dirty << 10} kB\nWriteback: 0 kB\n")
+    monkeypatch.setattr(_linux, "_MEMORY", str(memory))
+    assert _linux.Linux(Syscalls()).is_quiet(files, size) is quiet
 
 
 def test_a_flush_is_by_the_descriptor_that_wrote_or_by_one_from_before(tmp_path: Path) -> None:
@@ -643,6 +658,61 @@ def test_interrupted_at_each_call(door: Door, state: str, way: Way, after: bool,
     assert number > 5
 
 
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_an_interrupt_that_is_caught_in_the_block_loses_nothing_in_silence(
+    number: int, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It breaks off the flushes of files that were added before."""
+    monkeypatch.setattr("durably._staging._OPEN_FILES", 4)
+
+    class Once(Syscalls):
+        def __init__(self) -> None:
+            super().__init__()
+            self.count = 0
+            self.fsync = self._fsync
+
+        def _fsync(self, fd: int) -> None:
+            self.count += 1
+            if self.count == number:
+                raise KeyboardInterrupt
+            os.fsync(fd)
+
+    with use(Once()), Batch() as batch:
+        for name in range(3):
+            batch.write_bytes(path.with_name(str(name)), NEW)
+        with pytest.raises(KeyboardInterrupt):
+            batch.write_bytes(path.with_name("3"), NEW)
+    assert names(path.parent) == ["0", "1", "2"]
+    assert batch.receipt is not None
+    assert len(batch.receipt.saved) == 3
+    assert all("fsync" in each.steps for each in batch.receipt.saved)
+
+
+def test_an_interrupt_after_a_rename_is_told_by_the_receipt(path: Path) -> None:
+    for target in (path, path.with_name("other")):
+        target.write_bytes(OLD)
+    with use(table := RecordingSyscalls()), Batch() as batch:
+        batch.write_bytes(path, NEW)
+        batch.write_bytes(path.with_name("other"), NEW)
+    renamed = table.names.index("replace") + 1
+    for target in (path, path.with_name("other")):
+        target.write_bytes(OLD)
+    table = Interrupting(renamed, Syscalls(), after=True)
+    with use(table):
+        batch = Batch()
+        with pytest.raises(KeyboardInterrupt), batch:
+            batch.write_bytes(path, NEW)
+            batch.write_bytes(path.with_name("other"), NEW)
+    assert batch.receipt is not None
+    (receipt,) = batch.receipt.saved
+    assert receipt.path == str(path)
+    assert receipt.steps[-1] == "fsync directory"
+    assert table.names[renamed:].count("fsync") == 1
+    assert batch.receipt.unsaved == (str(path.with_name("other")),)
+    assert (read(path), read(path.with_name("other"))) == (NEW, OLD)
+    assert len(names(path.parent)) == 2
+
+
 # Threads, limits, places.
 
 
@@ -860,6 +930,9 @@ def test_a_forked_child_neither_saves_nor_cleans(tmp_path: Path) -> None:
                 told.append(str(error))
         writer.discard()
         batch.__exit__(ValueError, ValueError(), None)
+        for fd in doors.descriptors():
+            # With a descriptor of the directory the child would hold its parent's lock.
+            assert not os.readlink(f"/proc/self/fd/{fd}").startswith(str(tmp_path))
         return told
 
     with Batch() as batch:

@@ -412,14 +412,12 @@ class Remote:
 @pytest.mark.parametrize(
     "path",
     [
-        "s3://bucket/key",
         "simplecache::s3://bucket/key",
         "http://host/file",
-        "file:///tmp/file",
         "ab://",
         "git+ssh://host/x",
         "S3://b/k",
-        Text("s3://bucket/key"),
+        Text("http://bucket/key"),
         Remote(),
         Remote("s3"),
     ],

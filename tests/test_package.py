@@ -38,7 +38,9 @@ RANKS = (
     {"_outcomes"},
     {"_staging"},
     {"_group"},
-    {"_batch_receipt", "_oneshot", "_probe", "_staged_directory", "_staged_path", "_sweep", "_writer"},
+    {"_writer"},
+    {"_stores"},
+    {"_batch_receipt", "_oneshot", "_probe", "_staged_directory", "_staged_path", "_sweep", "stores"},
     {"_batch_writer"},
     {"_batch", "_open", "_recover", "_transaction_writer"},
     {"_transaction"},
@@ -59,7 +61,7 @@ NAMES_SYSTEMS = {
     "_syscalls.py",
     "testing.py",
 }
-PUBLIC_ROOMS = {"testing", "filesystem"}
+PUBLIC_ROOMS = {"testing", "filesystem", "stores"}
 HEAVY = {
     "contextlib",
     "ctypes",

@@ -231,7 +231,7 @@ def test_what_cannot_be_probed(tmp_path: Path) -> None:
     with pytest.raises(NotADirectoryError):
         probe(tmp_path / "file" / "below")
     with pytest.raises(UnsupportedError):
-        probe("s3://bucket/key")
+        probe("http://host/file")
     with pytest.raises(TypeError):
         probe(7)  # type: ignore[arg-type]
 

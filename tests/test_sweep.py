@@ -494,7 +494,7 @@ def test_no_directory(tmp_path: Path) -> None:
     with pytest.raises(NotADirectoryError):
         sweep(tmp_path / "file")
     with pytest.raises(UnsupportedError):
-        sweep("s3://bucket/prefix")
+        sweep("http://host/prefix")
     with pytest.raises(TypeError):
         sweep(3)  # type: ignore[arg-type]
 

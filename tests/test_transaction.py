@@ -10,7 +10,6 @@ import shutil
 import stat
 import threading
 import warnings
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -56,6 +55,7 @@ from transactions import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 pytestmark = [needs_posix, needs_linux]
 
@@ -251,7 +251,7 @@ def test_paths_outside_are_refused(path: str, root: Path) -> None:
             lambda: txn.rename("a", path),
             lambda: txn.exists(path),
         ):
-            with pytest.raises(ValueError, match="root|keeps"):
+            with pytest.raises(ValueError, match=r"root|keeps"):
                 act()
     assert os.listdir(root) == []
 
@@ -321,12 +321,12 @@ def test_links_are_not_followed(root: Path, tmp_path: Path) -> None:
     (root / "link").symlink_to(tmp_path / "victim")
     (root / "down").symlink_to(tmp_path)
     with durably.Transaction(root) as txn:
-        with pytest.raises(OSError) as caught:
+        with pytest.raises(OSError, match="Errno") as caught:
             txn.write_bytes("link", b"new")
         assert caught.value.errno == errno.ELOOP
-        with pytest.raises(OSError):
+        with pytest.raises(OSError, match="Errno"):
             txn.write_bytes("down/victim", b"new")
-        with pytest.raises(OSError):
+        with pytest.raises(OSError, match="Errno"):
             txn.read_bytes("link")
     with durably.Transaction(root, symlinks="replace") as txn:
         txn.write_bytes("link", b"new")
@@ -349,7 +349,7 @@ def test_a_lost_race_is_told(root: Path) -> None:
     ):
         for more in (False, True):
             _saved(root, a=b"old", b=b"old")
-            with pytest.raises(OSError) as caught:
+            with pytest.raises(OSError, match="Errno") as caught:
                 with durably.Transaction(root) as txn:
                     act(txn)
                     if more:
@@ -362,7 +362,7 @@ def test_a_lost_race_is_told(root: Path) -> None:
 
 @pytest.mark.parametrize("more", [False, True])
 def test_one_that_appears_meanwhile_is_not_replaced(root: Path, more: bool) -> None:
-    with pytest.raises(OSError) as caught:
+    with pytest.raises(OSError, match="Errno") as caught:
         with durably.Transaction(root) as txn:
             txn.write_bytes("a", b"mine")
             txn.write_bytes("n/x", b"mine")
@@ -388,7 +388,7 @@ def test_expect(root: Path) -> None:
             lambda: txn.remove("b", expect=b"0"),
             lambda: txn.staged_path("b", expect=b"0").__enter__(),
         ):
-            with pytest.raises(OSError) as caught:
+            with pytest.raises(OSError, match="Errno") as caught:
                 act()
             assert caught.value.errno == errno.ESTALE
         txn.remove("b", expect=b"1")
@@ -398,7 +398,7 @@ def test_expect(root: Path) -> None:
 def test_expect_holds_until_the_commit(root: Path) -> None:
     _saved(root, a=b"1", b=b"1")
     times = (root / "a").stat()
-    with pytest.raises(OSError) as caught:
+    with pytest.raises(OSError, match="Errno") as caught:
         with durably.Transaction(root) as txn:
             txn.write_bytes("a", b"2", expect=b"1")
             txn.write_bytes("b", b"2")
@@ -417,7 +417,7 @@ def test_one_file_is_written_once_at_a_time(root: Path) -> None:
                 lambda: txn.rename("a", "b"),
                 lambda: txn.staged_path("a").__enter__(),
             ):
-                with pytest.raises(OSError) as caught:
+                with pytest.raises(OSError, match="Errno") as caught:
                     act()
                 assert caught.value.errno == errno.EBUSY
     with pytest.raises(ValueError, match="still being written"):
@@ -496,7 +496,7 @@ def test_a_shared_lock_gives_a_consistent_view(root: Path) -> None:
 def test_nested_roots(root: Path) -> None:
     """They do not exclude each other, and what one changes is a conflict in the other."""
     (root / "sub").mkdir()
-    with pytest.raises(OSError) as caught:
+    with pytest.raises(OSError, match="Errno") as caught:
         with durably.Transaction(root) as outer:
             outer.write_bytes("a", b"outer")
             outer.write_bytes("sub/b", b"outer")
@@ -804,7 +804,7 @@ def test_a_mount_below_is_refused(root: Path) -> None:
 def test_a_full_disk(tmp_path: Path) -> None:
     with mounted("tmpfs", tmp_path / "small", options="size=64k,mode=755") as root:
         _saved(root, a=b"old", b=b"old")
-        with pytest.raises(OSError) as caught:
+        with pytest.raises(OSError, match="Errno") as caught:
             with durably.Transaction(root) as txn:
                 txn.write_bytes("a", b"new")
                 txn.write_bytes("n/c", b"new")
@@ -812,7 +812,7 @@ def test_a_full_disk(tmp_path: Path) -> None:
         assert caught.value.errno == errno.ENOSPC
         assert held(root) == {"a": b"old", "b": b"old"}
         assert ours(root) == []
-        with pytest.raises(OSError) as caught:  # the journal has no room any more
+        with pytest.raises(OSError, match="Errno") as caught:  # the journal has no room any more
             with durably.Transaction(root) as txn:
                 txn.write_bytes("a", b"new")
                 txn.write_bytes("b", bytes((64 << 10) - 4096 * 3))

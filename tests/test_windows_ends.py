@@ -117,8 +117,9 @@ def test_a_process_ends_at_each_call(door: Door, tmp_path: Path) -> None:
     with ThreadPoolExecutor(4) as pool:
         ends = list(pool.map(killed, range(1, number + 1)))
     contents = [content for content, _ in ends]
-    assert contents == sorted(contents, key=[OLD, NEW].index), "first the old file, then the new one"
-    assert {OLD, NEW} == set(contents)
+    first = contents.index(NEW)
+    assert contents == [OLD] * first + [NEW] * (number - first), "first the old file, then the new one"
+    assert first > 0
     assert any(left for _, left in ends)
 
 
@@ -317,6 +318,7 @@ print(reads, refused, torn, last)
 
 
 @pytest.mark.figure
+@pytest.mark.timeout(600)
 def test_saves_against_a_reader_that_keeps_opening_the_file(
     target: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

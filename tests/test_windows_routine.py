@@ -179,6 +179,24 @@ def test_a_file_held_for_ever(target: Path, fake: FakeWindows, code: int) -> Non
     assert listed(target.parent) == ["target"]
 
 
+def test_a_busy_machine_does_not_count_its_own_delays(target: Path, fake: FakeWindows) -> None:
+    """The time is up at once, but a quarter of it has to be spent on tries."""
+    fake.volume.plan.fail("rename_by_handle", win.ERROR_SHARING_VIOLATION)
+    sleep = fake.clocks.sleep
+
+    def slowly(seconds: float) -> None:
+        sleep(seconds)
+        fake.clocks.now += 10
+
+    fake.sleep = slowly
+    with testing.use(fake, "win32"), pytest.raises(PermissionError):
+        durably.write_bytes(target, b"new")
+    assert len(fake.clocks.pauses) > 200
+    assert sum(fake.clocks.pauses) == pytest.approx(0.5, abs=0.003)
+    assert target.read_bytes() == b"old"
+    assert listed(target.parent) == ["target"]
+
+
 def test_a_reader_that_does_not_share_deletion(target: Path, fake: FakeWindows) -> None:
     with fake.volume.held(target), pytest.raises(PermissionError):
         durably.write_bytes(target, b"new")

@@ -8,11 +8,10 @@ import shutil
 from typing import TYPE_CHECKING, NamedTuple
 
 import durably
+from doors import LINUX, POSIX, Way
 from durably import _names
 from durably.testing import use
 from fakes import FakeMacOS, FakeWindows
-
-from doors import LINUX, POSIX, Way
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -36,8 +36,8 @@ class Traits:
         self.options = save.options
         self.stem = _names.split(save.temporary)[0]
         """What the temporaries' names begin with."""
-        self.steps = save.steps
-        self.skipped = save.skipped
+        self.steps = list(save.steps)
+        self.skipped = dict(save.skipped)
         self.lost = save.lost
         self.replaced = save.old is not None
         self.limit = save.limit

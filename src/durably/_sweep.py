@@ -132,8 +132,7 @@ def _treat(
         spared = place.routine.spares(place.directory, name) if dead else ""
         if dead and kind == "t" and _has_journal_above(place):
             spared = "the journal of an interrupted transaction may need it: durably.recover its root first"
-        if spared:
-            return False, spared
+        dead, reason = dead and not spared, spared or reason
         if dead and not dry_run:
             place.routine.remove_entry(place.directory, name)
     except FileNotFoundError:

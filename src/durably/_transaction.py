@@ -14,7 +14,7 @@ from durably._paths import local
 from durably._recover import recover_standing
 from durably._saving import level_kept, note_leftovers
 from durably._transaction_receipt import TransactionReceipt
-from durably._transaction_writer import TransactionWriter
+from durably._transaction_writer import StagedFile, TransactionWriter
 from durably._txn._course import commit, commit_one
 from durably._txn._names_below import parts_below
 from durably._txn._root import Root
@@ -23,17 +23,16 @@ from durably._txn._staging import Staging
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import io
-    from pathlib import Path
     from types import TracebackType
     from typing import IO, Any, Literal, NoReturn, Self, Unpack, overload
 
     from typing_extensions import Buffer
 
     from durably._modes import TextMode, UpdateMode, WriteMode
-    from durably._options import Options, SaveOptions
+    from durably._options import SaveOptions
     from durably._paths import StrPath
     from durably._txn._journal import Operation
-    from durably._txn._staging import Expected, StagedSave
+    from durably._txn._staging import Expected
 
 _NEW, _OPEN, _OVER = "new", "open", "over"
 
@@ -120,13 +119,15 @@ class Transaction:
         """
         view: bytes | memoryview = data if isinstance(data, bytes) else bytes_of(data)
         with self._lock:
-            staging, save = self._begin(path, resolve(self._options), expect)
+            self._check(expect)
+            parts, staging = parts_below(self._path, path), self._staging
+            save = staging.begin(parts, local(path), resolve(self._options), expect)
             try:
                 staging.root.routine.create(save)
                 fill(staging.root.routine, save, view, len(view))
                 staging.finish(save, len(view), expect)
             except BaseException as error:
-                self._give_up(save, error)
+                staging.abandon(save, error)
                 raise
 
     def write_text(
@@ -209,28 +210,24 @@ class Transaction:
         """
         how = parsed(mode, buffering, encoding, errors, newline)
         with self._lock:
-            self._check_open()
+            self._check(expect)
             target = parts_below(self._path, path), local(path)
             options = with_action(self._options, how)
             return TransactionWriter(self._staging, self._lock, target, how, options, expect)
 
     def staged_path(self, path: StrPath, *, expect: Expected = ...) -> StagedFile:
-        """A file name to write to, for savers that want one: as `durably.staged_path`, in the transaction."""
-        return StagedFile(self, path, expect)
+        """A file name to write to, for savers that want one: as `durably.staged_path`, in the transaction.
 
-    def _begin(
-        self, path: StrPath, options: Options, expect: Expected, *, private: bool = False
-    ) -> tuple[Staging, StagedSave]:
+        Entering it raises what `write_bytes` raises, leaving it what `durably.staged_path` does.
+        """
+        self._check(expect)
+        target = parts_below(self._path, path), local(path)
+        return StagedFile(self._staging, self._lock, target, resolve(self._options), expect)
+
+    def _check(self, expect: Expected) -> None:
         self._check_open()
-        if not (expect is ... or expect is None or isinstance(expect, bytes)):
+        if not (expect is ... or expect is None or isinstance(expect, bytes)):  # pyright: ignore[reportUnnecessaryIsInstance] # callers may be untyped
             raise TypeError(f"expect must be bytes, or None for no file, not {type(expect).__name__}")
-        parts = parts_below(self._path, path)
-        return self._staging, self._staging.begin(parts, local(path), options, expect, private=private)
-
-    def _give_up(self, save: StagedSave, error: BaseException) -> None:
-        self._staging.abandon(save, error)
-        if isinstance(error, OSError):
-            error.filename, error.filename2 = save.path, None
 
     # Removing, renaming, reading.
 
@@ -241,7 +238,7 @@ class Transaction:
         OSError with errno ESTALE or EBUSY as `write_bytes` does.
         """
         with self._lock:
-            self._check_open()
+            self._check(expect)
             self._staging.remove(parts_below(self._path, path), local(path), expect)
 
     def rename(self, old: StrPath, new: StrPath) -> None:
@@ -351,68 +348,6 @@ class Transaction:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a Transaction cannot be copied or pickled: it decides about its files")
-
-
-class StagedFile:
-    """A file of a `durably.Transaction` that others write, from `durably.Transaction.staged_path`."""
-
-    __slots__ = ("_expected", "_path", "_save", "_transaction")
-
-    def __init__(self, transaction: Transaction, path: StrPath, expected: Expected) -> None:
-        self._transaction = transaction
-        self._path = path
-        self._expected = expected
-        self._save: StagedSave | None = None
-
-    def __enter__(self) -> Path:
-        from pathlib import Path  # costs as much as the rest of the package
-
-        if self._save is not None:
-            raise ValueError("a staged_path is entered once")
-        transaction = self._transaction
-        with transaction._lock:
-            staging, save = transaction._begin(
-                self._path, resolve(transaction._options), self._expected, private=True
-            )
-            self._save = save
-            try:
-                path = staging.root.routine.create_private(save)
-            except BaseException as error:
-                transaction._give_up(save, error)
-                raise
-        _forks.watch(None, staging.root.routine, save)
-        return Path(path)
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        transaction, save = self._transaction, self._save
-        assert save is not None
-        _forks.forget(save)
-        if transaction._generation != _forks.generation:
-            if error is None:
-                raise RuntimeError("a forked child has no part in its parent's transaction")
-            return
-        with transaction._lock:
-            if error is not None:
-                transaction._give_up(save, error)
-                return
-            try:
-                self._add(save)
-            except BaseException as failure:
-                transaction._give_up(save, failure)
-                raise
-
-    def _add(self, save: StagedSave) -> None:
-        staging = self._transaction._staging
-        self._transaction._check_open()
-        size = staging.root.routine.adopt(save)
-        if staging.root.flushes:
-            staging.root.routine.flush_unwitnessed(save)
-        staging.finish(save, size, self._expected)
 
 
 def _receipt(root: Root, operations: list[Operation]) -> TransactionReceipt:

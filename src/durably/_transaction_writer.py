@@ -1,4 +1,4 @@
-"""The life of one file of a transaction that is written piece by piece."""
+"""The life of one file of a transaction that is written piece by piece, or by others."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from durably._stream import opened
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from pathlib import Path
     from types import TracebackType
     from typing import IO, Any, Generic, NoReturn, TypeVar
 
     from durably._modes import Mode
-    from durably._options import SaveOptions
+    from durably._options import Options, SaveOptions
     from durably._stream import Channel
     from durably._txn._root import Parts
-    from durably._txn._staging import Expected, Staging
+    from durably._txn._staging import Expected, StagedSave, Staging
 
     F_co = TypeVar("F_co", bound=IO[Any], covariant=True)
 
@@ -173,3 +174,94 @@ class TransactionWriter(_Life["F_co"]):
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a TransactionWriter cannot be copied or pickled: it decides about one file")
+
+
+class StagedFile:
+    """A file of a `durably.Transaction` that others write, from `durably.Transaction.staged_path`."""
+
+    __slots__ = (
+        "_arguments",
+        "_entered",
+        "_expected",
+        "_generation",
+        "_is_open",
+        "_lock",
+        "_save",
+        "_staging",
+    )
+
+    _save: StagedSave
+
+    def __init__(
+        self, staging: Staging, lock: Any, target: tuple[Parts, str], options: Options, expected: Expected
+    ) -> None:
+        self._staging = staging
+        self._lock = lock
+        self._expected = expected
+        self._arguments = (*target, options, expected)
+        self._generation = _forks.generation
+        self._entered = self._is_open = False
+
+    def __enter__(self) -> Path:
+        from pathlib import Path  # costs as much as the rest of the package
+
+        if self._entered:
+            raise ValueError("a staged_path is entered once")
+        self._entered = True
+        with self._lock:
+            staging = self._staging
+            self._save = save = staging.begin(*self._arguments, private=True)
+            try:
+                path = staging.root.routine.create_private(save)
+            except BaseException as error:
+                staging.abandon(save, error)
+                raise
+        self._is_open = True
+        _forks.watch(None, staging.root.routine, save)
+        return Path(path)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._generation != _forks.generation:
+            if error is None:
+                raise RuntimeError("a forked child has no part in its parent's transaction")
+            return
+        self._decide()
+        with self._lock:
+            if error is not None:
+                self._staging.abandon(self._save, error)
+                return
+            try:
+                self._add()
+            except BaseException as failure:
+                self._staging.abandon(self._save, failure)
+                raise
+
+    def _add(self) -> None:
+        staging, save = self._staging, self._save
+        size = staging.root.routine.adopt(save)
+        if staging.root.flushes:
+            # By its own witness, which was opened before the first write.
+            staging.root.routine.flush_unwitnessed(save)
+        staging.finish(save, size, self._expected)
+
+    def _decide(self) -> None:
+        self._is_open = False
+        _forks.forget(self._save)
+
+    def __del__(self) -> None:
+        if getattr(self, "_is_open", False) and self._generation == _forks.generation:
+            self._decide()
+            with self._lock:
+                self._staging.abandon(self._save, RuntimeError())
+            warnings.warn(
+                f"unfinished file of a transaction, {self._save.path!r}, was thrown away: use staged_path in "
+                "a with block",
+                ResourceWarning,
+                stacklevel=2,
+                source=self,
+            )

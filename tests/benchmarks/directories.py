@@ -1,6 +1,6 @@
 """A directory of 1,000 files of 4 KiB: durably.staged_directory beside Batch and the classic recipe.
 
-    python tests/benchmarks/directories.py [--quick] [--rounds N] [--json FILE] [--disk DIRECTORY] [FIGURE ...]
+    python tests/benchmarks/directories.py [--quick] [--rounds N] [--json FILE] [--disk DIRECTORY] [FIGURE]
 
 Figures: ext4, xfs, btrfs; without a name, all of them. Each file system is a fresh image, mounted where
 only this process sees it; that takes root.
@@ -47,10 +47,9 @@ def main() -> None:
             for state in ("new", "replaced"):
                 ratios += _measured(f"{count} files, {kind}, {state}", place, rounds, count, state)
     for one in ratios:
-        print(
-            f"{one.figure:28} {one.contender:26} {one.seconds * 1000:8.1f} ms  {one.median:6.2f} x {one.base}  "
-            f"({one.low:.2f}-{one.high:.2f})  {one.target or ''} {one.verdict}".rstrip()
-        )
+        took = f"{one.figure:28} {one.contender:26} {one.seconds * 1000:8.1f} ms"
+        ratio = f"{one.median:6.2f} x {one.base} ({one.low:.2f}-{one.high:.2f})"
+        print(f"{took}  {ratio}  {one.target or ''} {one.verdict}".rstrip())
     if asked.json:
         asked.json.write_text(
             json.dumps([one.as_data() for one in ratios], indent=2) + "\n", encoding="utf-8"

@@ -2,8 +2,8 @@
 
     python tests/benchmarks/run.py [--quick] [--json FILE] [--disk DIRECTORY] [FIGURE ...]
 
-Figures: calls, memory, ext4, short, large, import; without a name, all of them. Nothing here is
-asserted: a ratio is a finding, and a slow machine is not a defect.
+Figures: calls, memory, ext4, short, large, fsspec, fsspec-ext4, fsspec-many, import; without a name, all
+of them. Nothing here is asserted: a ratio is a finding, and a slow machine is not a defect.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import counts
+import filesystems
 import imports
 import saves
 import streams
@@ -66,6 +67,9 @@ def _figures(*, quick: bool, disk: Path) -> dict[str, Callable[[], list[Ratio]]]
             "ext4": lambda: saves.on_ext4(disk, rounds=3, count=5),
             "short": lambda: streams.short_writes(rounds=3, count=20_000),
             "large": lambda: streams.large(disk, rounds=1, mebibytes=16),
+            "fsspec": lambda: filesystems.on_memory(rounds=5, count=20),
+            "fsspec-ext4": lambda: filesystems.on_ext4(disk, rounds=3, count=5),
+            "fsspec-many": lambda: filesystems.transactions(disk, rounds=1, files=30),
             "import": lambda: imports.import_time(rounds=3),
         }
     return {
@@ -73,6 +77,9 @@ def _figures(*, quick: bool, disk: Path) -> dict[str, Callable[[], list[Ratio]]]
         "ext4": lambda: saves.on_ext4(disk, rounds=31, count=30),
         "short": lambda: streams.short_writes(rounds=25, count=100_000),
         "large": lambda: streams.large(disk, rounds=5, mebibytes=512),
+        "fsspec": lambda: filesystems.on_memory(rounds=301, count=50),
+        "fsspec-ext4": lambda: filesystems.on_ext4(disk, rounds=31, count=30),
+        "fsspec-many": lambda: filesystems.transactions(disk, rounds=7),
         "import": lambda: imports.import_time(rounds=41),
     }
 

@@ -29,15 +29,16 @@ def look(version: str) -> Tools | str:
     """The tools, or which one is missing."""
     if sys.platform != "linux":
         return "Wine runs the suite on Linux"
-    found = {name: _find(name) for name in ("wine64", "wineserver", _COMPILER, _RESOURCES)}
-    for name, path in found.items():
-        if path is None:
-            return f"{name} is not installed (Debian: wine, wine64, gcc-mingw-w64-x86-64-win32)"
+    names = ("wine64", "wineserver", _COMPILER, _RESOURCES)
+    paths = [_find(name) for name in names]
+    if None in paths:
+        missing = names[paths.index(None)]
+        return f"{missing} is not installed (Debian: wine, wine64, gcc-mingw-w64-x86-64-win32)"
     library = _library(version)
     if library is None:
         return f"no Python {version} is installed, whose library is needed"
-    paths = [path for path in found.values() if path is not None]
-    return Tools(*paths, library)
+    wine, server, compiler, resources = filter(None, paths)
+    return Tools(wine, server, compiler, resources, library)
 
 
 def _find(name: str) -> str | None:

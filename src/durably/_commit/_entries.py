@@ -55,11 +55,11 @@ class Entries(ABC):
 
     @abstractmethod
     def move(self, old: Any, name: str, new: Any, as_name: str, *, replace: bool) -> None:
-        """Rename from one directory to another. ``replace=False``: FileExistsError if the name is taken."""
+        """Rename, perhaps to another directory. ``replace=False``: FileExistsError if the name is taken."""
 
     @abstractmethod
     def link(self, old: Any, name: str, new: Any, as_name: str) -> None:
-        """Give a file a second name. Raises UnsupportedError where there are no links, or not of this file."""
+        """Give a file a second name. Raises UnsupportedError where it can have none."""
 
     @abstractmethod
     def exchange(self, directory: Any, one: str, other: str) -> None:
@@ -109,12 +109,15 @@ class PosixEntries(Entries):
     def enter(self, directory: int, name: str) -> int:
         inner = self.calls.open(name, DIRECTORY | NOFOLLOW, dir_fd=directory)
         try:
-            if not self.routine.is_same_mount(directory, inner):
-                raise UnsupportedError(errno.EXDEV, "lies on another mount than the root of the transaction")
+            self._check_mount(directory, inner)
         except BaseException:
             self.calls.close(inner)
             raise
         return inner
+
+    def _check_mount(self, directory: int, inner: int) -> None:
+        if not self.routine.is_same_mount(directory, inner):
+            raise UnsupportedError(errno.EXDEV, "lies on another mount than the root of the transaction")
 
     def check_name(self, name: str, path: str) -> None:
         pass

@@ -17,7 +17,9 @@ _DEFAULT_ACL = "system.posix_acl_default"
 class LinuxTrees(Trees):
     """Linux, and Android."""
 
-    routine: Linux
+    def __init__(self, routine: Linux) -> None:
+        super().__init__(routine)
+        self.linux = routine
 
     def swap(self, directory: int, name: str, other: int, other_name: str) -> None:
         self.calls.renameat2(directory, name, other, other_name, RENAME_EXCHANGE)
@@ -45,7 +47,7 @@ class LinuxTrees(Trees):
             self.calls.removexattr(save.fd, _DEFAULT_ACL)
 
     def is_witnessed(self, save: TreeSave) -> bool:
-        return self.routine.reports_lost_writes(save.directory)
+        return self.linux.reports_lost_writes(save.directory)
 
     def flush_file_system(self, save: TreeSave) -> None:
         # The private directory was opened before the first write: it is told every error since.

@@ -21,4 +21,4 @@ class MacOSTrees(Trees):
 
     def finish_flush(self, save: TreeSave) -> None:
         # fsync(2) hands a file to the drive; this makes the drive write all that it was handed (fcntl(2)).
-        self.routine.flush(save)
+        self.posix.flush(save)

@@ -171,7 +171,8 @@ class Posix(Routine):
         if mode is not None and mode & _SET_ID:
             self.calls.fchmod(save.fd, mode)
 
-    publish = _publishing.publish
+    def publish(self, save: Save) -> None:
+        _publishing.publish(self, save)
 
     def is_published(self, save: Save) -> bool:
         if save.identity is None or save.in_place:

@@ -80,7 +80,7 @@ def _dress(trees: Trees, save: TreeSave, place: int, name: str, source: int, tar
     old = calls.fstat(source)
     copy.replaces(old)
     trees.read_attributes(copy, source)
-    trees.routine.dress(copy)
+    trees.posix.dress(copy)
     special = old.st_mode & _SPECIAL
     if special and not copy.lost:
         calls.fchmod(target, calls.fstat(target).st_mode & _PLAIN | special)

@@ -43,11 +43,11 @@ def version(routine: Posix, save: TreeSave, found: os.stat_result) -> str | None
 def stage(trees: Trees, save: TreeSave) -> None:
     """Move the new tree beside the target, and make the link that is to lead to it."""
     calls = trees.calls
-    trees.routine.lock(save.fd)  # no sweep has taken it, in a private directory
+    trees.posix.lock(save.fd)  # no sweep has taken it, in a private directory
     save.version = _names.fresh("v")
     trees.move_anyhow(save.staging, save.name, save.directory, save.version)
     calls.symlink(save.version, save.name, dir_fd=save.staging)
-    link = trees.routine.lookup(save.staging, save.name)
+    link = trees.posix.lookup(save.staging, save.name)
     save.identity = link.st_dev, link.st_ino
 
 

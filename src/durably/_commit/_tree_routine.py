@@ -20,6 +20,7 @@ class TreeRoutine(ABC):
     """How one operating system saves a directory."""
 
     routine: Routine
+    """What saves single files on the same system."""
 
     @abstractmethod
     def locate(self, save: TreeSave) -> None:

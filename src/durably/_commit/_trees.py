@@ -37,10 +37,8 @@ _KEPT_BITS = stat.S_ISGID | stat.S_ISVTX
 class Trees(TreeRoutine):
     """How a POSIX system saves a directory; what its native calls are is said by the classes below it."""
 
-    routine: Posix
-
     def __init__(self, routine: Posix) -> None:
-        self.routine = routine
+        self.routine = self.posix = routine
         self.calls = routine.calls
 
     # What systems differ in.
@@ -96,13 +94,13 @@ class Trees(TreeRoutine):
         """See what the target is. Sets ``old``; refuses everything but a directory that can be moved."""
         save.old, save.old_version, save.carries = None, None, False
         try:
-            found = self.routine.lookup(save.directory, save.name)
+            found = self.posix.lookup(save.directory, save.name)
         except FileNotFoundError:
             return
         if not save.options.overwrite:
             raise _entry.exists(save)
         if save.fallback is not None:
-            save.old_version = _tree_links.version(self.routine, save, found)
+            save.old_version = _tree_links.version(self.posix, save, found)
             if save.old_version is None:
                 return
         else:
@@ -119,9 +117,9 @@ class Trees(TreeRoutine):
 
     def check_unmounted(self, save: TreeSave, parent: int, name: str, directory: int) -> None:
         """Refuse a tree that contains a mount: it would move along, and be emptied with the old tree."""
-        mounted = self.routine.mounts_in(parent, name)
-        if not mounted and not self.routine.is_same_mount(parent, directory):
-            mounted = [self.routine.location(save, name)]
+        mounted = self.posix.mounts_in(parent, name)
+        if not mounted and not self.posix.is_same_mount(parent, directory):
+            mounted = [self.posix.location(save, name)]
         if mounted:
             message = (
                 f"contains a mounted file system, at {mounted[0]}, and cannot be exchanged as a whole; "
@@ -138,7 +136,7 @@ class Trees(TreeRoutine):
             raise ValueError(f"keep_old must not be a name that durably.sweep looks at: {path!r}")
         kept = self.calls.open(head or slash or ".", DIRECTORY)
         save.made = (*save.made, (kept, ""))  # flushed with the others, and closed at the end
-        if not self.routine.is_same_mount(save.directory, kept):
+        if not self.posix.is_same_mount(save.directory, kept):
             message = "keep_old lies on another file system than the target; nothing was changed"
             raise OSError(errno.EXDEV, message, path)
         if save.old is not None and self._is_inside(save, kept):
@@ -150,7 +148,7 @@ class Trees(TreeRoutine):
         if (self._identity(kept), name) == (self._identity(save.directory), save.name):
             raise ValueError(f"keep_old names the target itself: {path!r}")
         try:
-            self.routine.lookup(kept, name)
+            self.posix.lookup(kept, name)
         except FileNotFoundError:
             return
         message = "keep_old names something that exists already; nothing was changed"
@@ -178,18 +176,18 @@ class Trees(TreeRoutine):
     # The new tree.
 
     def create(self, save: TreeSave) -> str:
-        _private.make(self.routine, save)
+        _private.make(self.posix, save)
         if save.fallback is None:
             self._rehearse(save)
         self.calls.mkdir(save.name, _PLAIN, dir_fd=save.staging)
         save.fd = self.calls.open(save.name, DIRECTORY | NOFOLLOW, dir_fd=save.staging)
         save.plain_mode = stat.S_IMODE(self.calls.fstat(save.fd).st_mode)
-        save.plain_acl = self.routine.access_list(save.fd)
+        save.plain_acl = self.posix.access_list(save.fd)
         if save.copies and save.old is not None:
             self._copy_old(save)
         fd, save.fd = save.fd, CLOSED
         self.calls.close(fd)
-        return os.path.join(self.routine.location(save, save.private or ""), save.name)
+        return os.path.join(self.posix.location(save, save.private or ""), save.name)
 
     def _rehearse(self, save: TreeSave) -> None:
         """Find out before the caller writes whether the step that will publish the tree works here."""
@@ -229,30 +227,34 @@ class Trees(TreeRoutine):
     def adopt(self, save: TreeSave) -> int:
         calls = self.calls
         _private.check_alone(save, _private.listed(calls, save.staging))
-        if not stat.S_ISDIR(self.routine.lookup(save.staging, save.name).st_mode):
+        if not stat.S_ISDIR(self.posix.lookup(save.staging, save.name).st_mode):
             message = "what was staged is not a directory; the target was not changed"
             raise NotADirectoryError(errno.ENOTDIR, message, save.path)
         save.fd = calls.open(save.name, DIRECTORY | NOFOLLOW, dir_fd=save.staging)
         self.check_unmounted(save, save.staging, save.name, save.fd)
         save.steps.append("write")
         early = save.options.durability is not NONE and not self.is_witnessed(save)
-        size = measure(self.routine, save.fd, early=early)
+        size = measure(self.posix, save.fd, early=early)
         self.look(save)
         self.dress(save)
         save.identity = self._identity(save.fd)
         if save.fallback is not None:
             _tree_links.stage(self, save)
         elif save.old is not None and save.kept is not None:
-            _tree_marks.mark(self.routine, save)
+            _tree_marks.mark(self.posix, save)
         return size
 
     def dress(self, save: TreeSave) -> None:
         """Give the new tree's own directory the mode and the owner that it is to have."""
-        routine, new = self.routine, self.calls.fstat(save.fd)
+        routine, new = self.posix, self.calls.fstat(save.fd)
         if not save.carries and save.options.permissions is None:
             routine.make_plain(save, new)
             return
-        routine.dress(save)
+        target, save.name = save.name, save.old_version or save.name
+        try:
+            routine.dress(save)
+        finally:
+            save.name = target
         if save.old is None or not save.carries or save.options.permissions is not None:
             return
         # Of a directory these bits say who owns and who may remove what is in it.
@@ -273,7 +275,7 @@ class Trees(TreeRoutine):
         save.skipped["witness"] = (
             "others wrote the files and closed them; an earlier write error may be missed"
         )
-        flush_tree(self.routine, save.fd, lambda directory: self._flush_directory(save, directory))
+        flush_tree(self.posix, save.fd, lambda directory: self._flush_directory(save, directory))
         if save.kept is not None:
             self._flush_directory(save, save.staging)
         if save.version is not None and "fsync directory" not in save.skipped:
@@ -326,7 +328,7 @@ class Trees(TreeRoutine):
     def _check_exchanged(self, save: TreeSave) -> None:
         """Take the exchange back if it was not with a directory: the call exchanges one with anything."""
         try:
-            if stat.S_ISDIR(self.routine.lookup(save.staging, save.name).st_mode):
+            if stat.S_ISDIR(self.posix.lookup(save.staging, save.name).st_mode):
                 return
             message = "became something else than a directory meanwhile; it was not changed"
             cause: OSError = NotADirectoryError(errno.ENOTDIR, message, save.path)
@@ -344,7 +346,7 @@ class Trees(TreeRoutine):
     def took_place(self, save: TreeSave, error: OSError) -> bool:
         """Whether a rename that reported an error has happened all the same."""
         try:
-            return self.routine.is_published(save)
+            return self.posix.is_published(save)
         except OSError:
             message = f"the rename failed ({error.strerror}), and the target could not be checked"
             raise OutcomeUnknownError(error.errno, message, save.path) from error
@@ -355,7 +357,7 @@ class Trees(TreeRoutine):
         assert save.kept is not None
         directory, name = self._place_of_old(save)
         try:
-            self.routine.lookup(directory, name)
+            self.posix.lookup(directory, name)
         except FileNotFoundError:
             return
         kept, kept_name = save.kept
@@ -375,21 +377,21 @@ class Trees(TreeRoutine):
         return self._located(save, (save.private, save.version, save.old_version))
 
     def _located(self, save: TreeSave, names: tuple[str | None, ...]) -> tuple[str, ...]:
-        return tuple(self.routine.location(save, name) for name in names if name is not None)
+        return tuple(self.posix.location(save, name) for name in names if name is not None)
 
     def remove_old(self, save: TreeSave) -> None:
         try:
             if save.old_version is not None:
                 if save.kept is None:
-                    self.routine.remove_entry(save.directory, save.old_version)
+                    self.posix.remove_entry(save.directory, save.old_version)
                 save.old_version = None
         finally:
-            self.routine.remove(save)
+            self.posix.remove(save)
 
     def discard(self, save: TreeSave) -> None:
         try:
             if save.version is not None:
-                self.routine.remove_entry(save.directory, save.version)
+                self.posix.remove_entry(save.directory, save.version)
                 save.version = None
         finally:
             self._discard_private(save)
@@ -404,7 +406,7 @@ class Trees(TreeRoutine):
                 pass  # it is removed where it is, or that fails and is told
             else:
                 save.private = away
-        self.routine.remove(save)
+        self.posix.remove(save)
 
 
 def _check_kind(save: TreeSave, found: os.stat_result) -> None:

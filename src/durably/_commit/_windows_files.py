@@ -149,10 +149,10 @@ class Files:
                     refuse()
                 now = calls.clock()
                 deadline = now + self.patience if deadline is None else deadline
-                # On a busy machine the time passes without a try: that part does not count for ever.
+                # On a busy machine the time can pass almost without a try.
                 if now >= deadline and paused >= self.patience * _LEAST_SHARE:
                     raise
-            calls.sleep(pause)
+            calls.sleep(min(pause, deadline - now) if now < deadline else pause)
             paused += pause
             pause = min(2 * pause, _LONGEST_PAUSE)
 

@@ -26,10 +26,8 @@ _NO_WITNESS = "others wrote the files and closed them; an earlier write error ma
 class WindowsTrees(TreeRoutine):
     """Windows: what treats an old directory has nothing to do."""
 
-    routine: Windows
-
     def __init__(self, routine: Windows) -> None:
-        self.routine = routine
+        self.routine = self.windows = routine
         self.calls = routine.calls
 
     def locate(self, save: TreeSave) -> None:
@@ -56,7 +54,7 @@ class WindowsTrees(TreeRoutine):
                 save.private = None  # not ours: it must not be cleaned up
             else:
                 save.staging = path
-        save.lock = self.routine.files.lock_directory(save.staging)
+        save.lock = self.windows.files.lock_directory(save.staging)
         save.steps.append("create private directory")
         staged = os.path.join(save.staging, save.name)
         self.calls.mkdir(staged, 0o777)
@@ -90,7 +88,7 @@ class WindowsTrees(TreeRoutine):
 
     def flush(self, save: TreeSave) -> None:
         save.skipped["witness"] = _NO_WITNESS
-        files = self.routine.files
+        files = self.windows.files
         for path, _ in self._files(os.path.join(save.staging, save.name)):
             fd = files.patiently(lambda path=path: files.open(path))  # type: ignore[misc] # one each
             try:
@@ -104,7 +102,7 @@ class WindowsTrees(TreeRoutine):
         save.publishing = True
         staged, target = os.path.join(save.staging, save.name), entry.target(save)
         try:
-            self.routine.files.patiently(
+            self.windows.files.patiently(
                 lambda: self.calls.move_file(staged, target, win.MOVEFILE_WRITE_THROUGH),
                 lambda: self._refuse(save),
             )
@@ -124,7 +122,7 @@ class WindowsTrees(TreeRoutine):
 
     def _took_place(self, save: TreeSave, error: OSError) -> bool:
         try:
-            return self.routine.is_published(save)
+            return self.windows.is_published(save)
         except OSError:
             message = f"the rename failed ({error.strerror}), and the target could not be checked"
             raise OutcomeUnknownError(error.errno or errno.EIO, message, save.path) from error
@@ -133,7 +131,7 @@ class WindowsTrees(TreeRoutine):
         pass  # there was no old tree
 
     def remove_old(self, save: TreeSave) -> None:
-        self.routine.remove(save)
+        self.windows.remove(save)
 
     def leftovers(self, save: TreeSave) -> tuple[str, ...]:
         return () if save.private is None else (os.path.join(save.directory, save.private),)
@@ -142,4 +140,4 @@ class WindowsTrees(TreeRoutine):
         return self.leftovers(save)
 
     def discard(self, save: TreeSave) -> None:
-        self.routine.remove(save)
+        self.windows.remove(save)

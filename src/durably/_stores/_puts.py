@@ -5,9 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import tempfile
+from importlib import import_module
 from typing import Any
 
-from fsspec.implementations.memory import MemoryFile
 
 from durably._stores._store import Store, promises
 
@@ -59,7 +59,7 @@ class Memory(Store):
     def begin(self) -> None:
         if self.fs.isdir(self.path):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), self.path)
-        self.new = MemoryFile(self.fs, self.path)
+        self.new = import_module("fsspec.implementations.memory").MemoryFile(self.fs, self.path)
 
     def write(self, data: memoryview) -> None:
         self.new.write(data)

@@ -7,7 +7,6 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from fsspec.asyn import sync
 
 from durably._stores._renames import Renamed
 from durably._stores._store import promises
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
 asyncssh: Any = import_module("asyncssh")
+asyn: Any = import_module("fsspec.asyn")
 
 
 class Sshfs(Renamed):
@@ -79,7 +79,7 @@ class Sshfs(Renamed):
                 return await request(channel)
 
         try:
-            return sync(self.fs.loop, ask)
+            return asyn.sync(self.fs.loop, ask)
         except (asyncssh.SFTPNoSuchFile, asyncssh.SFTPNoSuchPath) as error:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), self.path) from error
         except asyncssh.SFTPPermissionDenied as error:

@@ -42,7 +42,8 @@ def register(file_system: type | str, routine: type[Store]) -> None:
 
     It takes the place of an entry of durably's. Raises TypeError for what is not a routine.
     """
-    if not (isinstance(routine, type) and issubclass(routine, Store)):
+    given: object = routine
+    if not (isinstance(given, type) and issubclass(given, Store)):
         raise TypeError(f"a routine is a subclass of durably.stores.Store, not {routine!r}")
     _TABLE[file_system if isinstance(file_system, str) else key(file_system)] = routine
 

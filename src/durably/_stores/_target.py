@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from durably._errors import UnsupportedError
@@ -11,9 +12,7 @@ from durably._stores._saving import fail
 from durably._stores._table import key, routine_of
 
 try:
-    import fsspec
-    from fsspec.core import OpenFile, url_to_fs
-    from fsspec.utils import get_protocol
+    fsspec: Any = import_module("fsspec")
 except ImportError as missing:
     _MISSING = "names a store, and those are reached through fsspec, which is not installed"
     raise UnsupportedError(errno.ENOTSUP, f"{_MISSING}; nothing was written") from missing
@@ -47,7 +46,7 @@ def located(named: Any, options: Options) -> Target | str:
     storage = options.pop("storage_options", None)
     fs = options.pop("fs", None)
     if fs is None and isinstance(named, str):
-        return _of_url(named, storage)
+        return _of_url(str.__str__(named), storage)  # an Enum's member shows its name, and means its value
     if storage is not None:
         raise ValueError("storage_options go with a URL; what names its own file system takes none")
     if fs is None:
@@ -59,13 +58,13 @@ def located(named: Any, options: Options) -> Target | str:
 
 def _of_url(url: str, storage: Mapping[str, Any] | None) -> Target | str:
     if "::" in url:
-        raise _refused("is a chain of file systems: a save goes to the last one by itself", url)
+        raise _refused("names a store through other file systems: save to it directly", url)
     try:
-        routine = _routine(fsspec.get_filesystem_class(get_protocol(url)), url)
+        routine = _routine(fsspec.get_filesystem_class(fsspec.utils.get_protocol(url)), url)
     except (ImportError, ValueError) as error:
         raise _refused(f"names a store that fsspec cannot reach here ({error})", url) from error
     try:
-        fs, path = url_to_fs(url, **(storage or {}))
+        fs, path = fsspec.core.url_to_fs(url, **(storage or {}))
     except (TypeError, ValueError, ImportError):
         raise
     except Exception as error:  # noqa: BLE001 # raised again
@@ -75,10 +74,10 @@ def _of_url(url: str, storage: Mapping[str, Any] | None) -> Target | str:
 
 def _of_object(named: Any) -> Target | str:
     fs = named.fs
-    if isinstance(named, OpenFile):
+    if isinstance(named, fsspec.core.OpenFile):
         if named.compression is not None:
             raise _refused(
-                "is opened with a compression: put the compressor over durably's file", named.full_name
+                "names a store with a compression: put the compressor over durably's file", named.full_name
             )
         url = str(named.full_name)
     else:
@@ -95,10 +94,8 @@ def _of_path(fs: Any, path: str) -> Target | str:
 def _routine(file_system: type, url: str) -> type[Store] | str:
     routine = routine_of(file_system)
     if routine is None:
-        message = (
-            f"lies in a {key(file_system)}, for which there is no atomic routine; durably.stores.register"
-        )
-        raise _refused(f"{message} takes one", url)
+        why = f"names a store that has no routine ({key(file_system)}); durably.stores.register takes one"
+        raise _refused(why, url)
     return routine
 
 
@@ -107,7 +104,7 @@ def _checked(routine: type[Store] | str, fs: Any, path: str, url: str) -> Target
         return path  # local files
     reason = routine.check(fs)
     if reason:
-        raise _refused(f"cannot be saved to atomically: {reason}", url)
+        raise _refused(f"names a store that cannot be saved to atomically: {reason}", url)
     return Target(routine, fs, path, url)
 
 

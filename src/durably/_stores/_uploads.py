@@ -9,8 +9,6 @@ import secrets
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from fsspec.asyn import sync
-
 from durably._errors import UnsupportedError
 from durably._stores._store import Store, promises
 
@@ -19,6 +17,7 @@ if TYPE_CHECKING:
 
 _TOKEN = "durably-save"  # noqa: S105 # the name of an object's metadata
 _GATEWAY = (502, 504)
+_UNSENT = ("NoCredentialsError", "PartialCredentialsError", "ParamValidationError")  # botocore's
 
 _ACKNOWLEDGED = promises(
     ("yes", "the store puts the whole object in place when the upload is complete"),
@@ -121,6 +120,8 @@ class S3(Upload):
 
     def landed(self, error: Exception) -> bool | None:
         expected = self._etag()
+        if self.file.mpu is None and not self.fresh and _was_refused(error):
+            return False
         if self._is_ours(expected):
             self.file.mpu = None
             return True
@@ -158,11 +159,14 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _was_refused(error: Exception) -> bool:
-    """Whether the store itself answered that it has not done it: a gateway's answer is none."""
+    """Whether it was not sent, or the store itself answered that it has not done it: no gateway's answer."""
     for cause in _causes(error):
+        if type(cause).__name__ in _UNSENT:
+            return True
         response = getattr(cause, "response", None)
         if isinstance(response, dict):
-            return response.get("ResponseMetadata", {}).get("HTTPStatusCode") not in (None, *_GATEWAY)
+            answer: Any = response
+            return answer.get("ResponseMetadata", {}).get("HTTPStatusCode") not in (None, *_GATEWAY)
     return False
 
 
@@ -223,13 +227,10 @@ class Azure(Upload):
 
     def landed(self, error: Exception) -> bool | None:
         # The blocks have random names of our own.
-        ours = self.file._block_list or []  # noqa: SLF001 # adlfs tells them nowhere else
-        there = sync(self.fs.loop, self._committed)
-        if ours:
-            if there == list(ours):
-                return True
-        elif there == []:
-            return None
+        ours: list[str] = list(self.file._block_list or ())  # noqa: SLF001 # adlfs tells them nowhere else
+        there: list[str] | None = import_module("fsspec.asyn").sync(self.fs.loop, self._committed)
+        if there == ours:
+            return True if ours else None
         return False if isinstance(error, FileExistsError) or _status(error) else None
 
     async def _committed(self) -> list[str] | None:

@@ -74,10 +74,13 @@ class StoreWriter(AtomicWriter[Any]):
             self._give_up(error)
             raise
         try:
-            self.receipt = self._save.finish()
-        finally:
-            self._decide(_DISCARDED if self.receipt is None else _COMMITTED)
-        return self.receipt
+            receipt: Receipt = self._save.finish()
+        except BaseException:
+            self._decide(_DISCARDED)
+            raise
+        self.receipt = receipt
+        self._decide(_COMMITTED)
+        return receipt
 
     def _give_up(self, error: BaseException) -> None:
         if self._state is _OPEN:

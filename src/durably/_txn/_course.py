@@ -1,4 +1,4 @@
-"""The course of a commit: everything is flushed, the journal is written, the names are changed, it is removed.
+"""The course of a commit: flush everything, write the journal, change the names, remove the journal.
 
 Where it fails before the journal stands, nothing was changed; after, what was changed is undone, or
 the journal stays for `durably.recover`.

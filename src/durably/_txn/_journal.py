@@ -134,11 +134,11 @@ def _inside(operation: Operation) -> dict[str, list[int] | None] | None:
     return {path: _listed(known) for path, known in operation.inside.items()}
 
 
-class _Damaged(ValueError):
+class _DamagedError(ValueError):
     pass
 
 
-class _Newer(ValueError):
+class _NewerError(ValueError):
     pass
 
 
@@ -149,19 +149,19 @@ def decode(data: bytes) -> tuple[str, int, list[Operation]]:
     head, _, body = data.partition(b"\n")
     words = head.split(b" ")
     if words[0] != _MAGIC or len(words) < _HEAD or not words[1].isdigit():
-        raise _Damaged("it does not begin as one")
+        raise _DamagedError("it does not begin as one")
     if int(words[1]) != _VERSION:
-        raise _Newer(f"it has version {int(words[1])}, and this durably knows {_VERSION}")
+        raise _NewerError(f"it has version {int(words[1])}, and this durably knows {_VERSION}")
     if words[2:] != [b"%08x" % zlib.crc32(body), b"%d" % len(body)]:
-        raise _Damaged("its checksum does not fit")
+        raise _DamagedError("its checksum does not fit")
     fields = json.loads(body)
     try:
         operations = [_operation(*each) for each in fields["operations"]]
         if fields["direction"] not in (FORWARD, BACK):
-            raise _Damaged("it has no direction")
+            raise _DamagedError("it has no direction")
         return fields["direction"], int(fields["root"]), operations
     except (KeyError, TypeError) as error:
-        raise _Damaged(f"a field is missing: {error}") from error
+        raise _DamagedError(f"a field is missing: {error}") from error
 
 
 def _operation(
@@ -172,7 +172,7 @@ def _operation(
     for temporary in (staged, kept):
         made = None if temporary is None else _names.parse(temporary)
         if temporary is not None and (made is None or made[0] != "t"):
-            raise _Damaged(f"{temporary!r} is not a name of a transaction's temporary")
+            raise _DamagedError(f"{temporary!r} is not a name of a transaction's temporary")
     if inside is not None:
         for path in inside:
             for component in path.split("/"):
@@ -190,7 +190,7 @@ def _check(component: object) -> None:
         or not {"/", "\0"}.isdisjoint(component)
     )
     if bad:
-        raise _Damaged(f"{component!r} is not a name")
+        raise _DamagedError(f"{component!r} is not a name")
 
 
 def _known(listed: Any) -> Identity | None:
@@ -213,7 +213,7 @@ def read(root: Root) -> tuple[str, list[Operation]] | None:
     data = _content(root)
     try:
         direction, number, operations = decode(data)
-    except _Newer as error:
+    except _NewerError as error:
         raise _refused(root, errno.ENOTSUP, error) from error
     except ValueError as error:
         raise _refused(root, errno.EBADMSG, error) from error
@@ -239,8 +239,8 @@ def _content(root: Root) -> bytes:
 def _refused(root: Root, number: int, reason: ValueError) -> RecoveryNeededError:
     message = (
         f"the journal of an unfinished transaction cannot be acted on: {reason}; nothing was changed. "
-        f"It is {root.full((_names.JOURNAL,))}: recover with the durably that wrote it, or look at the files, "
-        "then remove it and sweep"
+        f"It is {root.full((_names.JOURNAL,))}: recover with the durably that wrote it, or look at the "
+        "files, then remove it and sweep"
     )
     return RecoveryNeededError(number, message, root.path)
 

@@ -47,15 +47,16 @@ class Root:
         _forks.watch_many(self, self._forsake)
         try:
             self.directory = routine.open_directory(path)
-            if not self.entries.numbers(self.directory):
-                kind = routine.file_system(self.directory).kind
-                message = (
-                    f"files have no lasting numbers on {kind}, so that no transaction could be recovered"
-                )
-                raise UnsupportedError(errno.ENOTSUP, message, path)
+            self._check_numbers()
         except BaseException:
             self.close()
             raise
+
+    def _check_numbers(self) -> None:
+        if not self.entries.numbers(self.directory):
+            kind = self.routine.file_system(self.directory).kind
+            message = f"files have no lasting numbers on {kind}, so that no transaction could be recovered"
+            raise UnsupportedError(errno.ENOTSUP, message, self.path)
 
     @property
     def flushes(self) -> bool:

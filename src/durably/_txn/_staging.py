@@ -280,6 +280,8 @@ class Staging:
         """Give up a file that was not taken, because of ``error``, which names what could not be removed."""
         self.writing.discard(save.parts)
         discard(self.root.routine, save, error)
+        if isinstance(error, OSError):
+            error.filename, error.filename2 = save.path, None
 
     # Removing and renaming.
 

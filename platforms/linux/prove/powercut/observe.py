@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
+import time
 
 from . import file_systems, system
 from .history import Found, History
@@ -12,6 +14,9 @@ from .record import Recording, mount_overlay
 from .survey import Surveyor
 
 assert sys.platform == "linux"
+
+
+_TRIES = 200
 
 
 class Observer:
@@ -49,7 +54,15 @@ class Observer:
     def _mount(self, fd: int) -> None:
         loop = Loop(fd, direct=False)
         try:
-            system.mount(loop.path, self._mounted, self._recording.kind, 0, self._options)
+            for _ in range(_TRIES):
+                try:
+                    system.mount(loop.path, self._mounted, self._recording.kind, 0, self._options)
+                except FileExistsError:
+                    # btrfs: another checker is mounting its state of the same file system just now.
+                    time.sleep(0.01)
+                else:
+                    return
+            raise OSError(errno.EEXIST, "another state of the file system is mounted")
         finally:
             loop.close()
 

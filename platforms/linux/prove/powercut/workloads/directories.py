@@ -67,6 +67,13 @@ def swapped_kept(path: str, contents: Contents) -> None:
     shutil.rmtree(kept, ignore_errors=True)
 
 
+def moved_away(root: str) -> None:
+    """What remains to its user after a crash: to move away an old directory that was to be kept."""
+    for found in durably.sweep(root, older_than=0):
+        if "was to be kept" in found.reason:
+            shutil.rmtree(found.path)
+
+
 def copied(path: str, contents: Contents) -> None:
     """`staged_directory`, begun with a copy of the old one, whose files are replaced."""
     with durably.staged_directory(path, start_from="copy") as directory:
@@ -137,7 +144,7 @@ def _flush_directory(path: str) -> None:
 PRODUCT = (
     Workload("directory", exchanging, swapped, "directory-unflushed", careless=unflushed),
     Workload("directory-new", making, swapped, "directory-new-unflushed", careless=unflushed),
-    Workload("directory-kept", exchanging, swapped_kept, "directory-unflushed"),
+    Workload("directory-kept", exchanging, swapped_kept, "directory-unflushed", recover=moved_away),
     Workload("directory-copied", exchanging, copied, "directory-unflushed"),
     Workload("directory-consistent", exchanging, swapped_consistent, "directory-unflushed", durable=False),
 )

@@ -1,0 +1,89 @@
+"""Saves to overlayfs, also volatile, and to a FUSE file system that lacks almost everything."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+import durably
+from capabilities import needs_file_system, needs_fuse
+from doors import CASES, NEW, OLD, Door, beside, prepare, read, shown
+from durably import UnsupportedError
+from fuse import served
+from mounts import mounted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+every_case = pytest.mark.parametrize(("door", "state"), CASES, ids=shown)
+
+
+@contextmanager
+def overlay(place: Path, options: str = "") -> Iterator[Path]:
+    with mounted("tmpfs", place / "layers") as layers:
+        for name in ("lower", "upper", "work"):
+            (layers / name).mkdir()
+        (layers / "lower" / "target").write_bytes(OLD)
+        where = f"lowerdir={layers}/lower,upperdir={layers}/upper,workdir={layers}/work{options}"
+        with mounted("overlay", place / "merged", options=where) as merged:
+            yield merged
+
+
+@needs_file_system("overlay")
+@pytest.mark.parametrize("options", ["", ",volatile"], ids=["overlay", "volatile"])
+@every_case
+def test_every_door_on_overlayfs(door: Door, state: str, options: str, tmp_path: Path) -> None:
+    with overlay(tmp_path, options) as merged:
+        path = merged / "target"
+        assert read(path) == OLD  # of the lower layer, which is not changed
+        if state == "new":
+            path.unlink()
+        receipt = door.save(path, NEW)
+        assert read(path) == door.content(OLD if state == "replaced" else None)
+        assert receipt.replaced is (state == "replaced")
+        assert receipt.durability == "none"  # the layer beneath decides, and cannot be told from here
+        assert "fsync" in receipt.steps
+        assert not beside(path)
+        assert (tmp_path / "layers" / "lower" / "target").read_bytes() == OLD
+        found = durably.probe(path)
+        assert found.file_system == "overlay"
+        assert found.readers == "yes"
+        assert (found.durable == "no") is bool(options)
+
+
+@needs_fuse
+@every_case
+def test_every_door_on_a_file_system_without_fsync_and_renameat2(
+    door: Door, state: str, tmp_path: Path
+) -> None:
+    with served(tmp_path / "fuse") as place:
+        path = place / "target"
+        old = prepare(path, state)
+        if "create" in door.name or " x" in door.name:
+            # Neither a rename that refuses to replace nor links: refused, and nothing is there.
+            with pytest.raises(UnsupportedError):
+                door.save(path, NEW)
+            assert read(path) is None
+        else:
+            receipt = door.save(path, NEW)
+            assert read(path) == door.content(old)
+            assert receipt.durability == "none"  # the kernel reports success for a flush that is not there
+        assert not beside(path)
+        assert durably.sweep(place, older_than=0) == []
+
+
+@needs_fuse
+def test_a_failed_body_on_a_file_system_without_fsync(tmp_path: Path) -> None:
+    with served(tmp_path / "fuse") as place:
+        path = place / "target"
+        prepare(path, "replaced")
+        with pytest.raises(KeyError), durably.open(path, "wb") as file:
+            file.write(NEW)
+            raise KeyError
+        assert read(path) == OLD
+        assert os.listdir(place) == ["target"]
+        assert durably.probe(path).file_system.startswith("fuse")

@@ -1,0 +1,788 @@
+"""Every door at every store, with real servers on loopback; and what is refused before anything is sent."""
+
+from __future__ import annotations
+
+import errno
+import gc
+import gzip
+import io
+import os
+import signal
+import sys
+import threading
+import warnings
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import durably
+import servers
+from capabilities import needs_posix
+from doors import in_child
+from durably import OutcomeUnknownError, UnsupportedError, _names
+
+fsspec = pytest.importorskip("fsspec")
+
+import durably.stores  # noqa: E402 # needs fsspec
+from fsspec.implementations.memory import MemoryFileSystem  # noqa: E402
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from servers import Server
+
+pytestmark = [
+    pytest.mark.timeout(300),
+    # Clients leave connections and event loops to the garbage collector.
+    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+OLD = b"old\n" * 100
+NEW = b"new content\n" * 300
+CREATES_ONLY = {"memory", "s3", "azure", "gcs", "sftp", "sshfs", "smb", "webdav"}
+ONE_BLOCK = 5 << 20
+
+
+class Local:
+    """A store without a server: the same look as `servers.Server`."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        self.name = name
+        self.folder = folder
+
+    def url(self, name: str) -> str:
+        return f"memory://{self.folder.name}/{name}" if self.name == "memory" else str(self.folder / name)
+
+    def how(self) -> dict[str, Any]:
+        if self.name == "memory":
+            return {}
+        from fsspec.implementations.arrow import ArrowFSWrapper
+        from pyarrow.fs import LocalFileSystem
+
+        return {"fs": ArrowFSWrapper(LocalFileSystem())}
+
+    def _key(self, name: str) -> str:
+        return f"/{self.folder.name}/{name}"
+
+    def read(self, name: str) -> bytes | None:
+        if self.name == "memory":
+            found = MemoryFileSystem.store.get(self._key(name))
+            return None if found is None else bytes(found.getvalue())
+        path = self.folder / name
+        return path.read_bytes() if path.exists() else None
+
+    def put(self, name: str, data: bytes) -> None:
+        if self.name == "memory":
+            MemoryFileSystem().pipe_file(self._key(name), data)
+        else:
+            (self.folder / name).write_bytes(data)
+
+    def leftovers(self) -> list[str]:
+        names = MemoryFileSystem.store if self.name == "memory" else os.listdir(self.folder)
+        return [name for name in names if ".durably-" in name]
+
+
+Place = Any  # Local or servers.Server
+
+
+@pytest.fixture(params=("memory", "arrow", *servers.NAMES), scope="module")
+def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    if request.param in ("memory", "arrow"):
+        yield Local(request.param, tmp_path_factory.mktemp(request.param))
+        return
+    reason = servers.reason(request.param)
+    if reason:
+        pytest.skip(reason)
+    with servers.running(request.param) as running:
+        how = running.how()
+        if "storage_options" in how:
+            how = {"storage_options": {**running.options, "skip_instance_cache": False}}
+        running.how = lambda: how  # type: ignore[method-assign] # one connection, as programs have
+        yield running
+
+
+@pytest.fixture
+def memory(tmp_path: Path) -> Local:
+    return Local("memory", tmp_path)
+
+
+def only(name: str) -> Iterator[Server]:
+    reason = servers.reason(name)
+    if reason:
+        pytest.skip(reason)
+    with servers.running(name) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[Server]:
+    yield from only("s3")
+
+
+@pytest.fixture(scope="module")
+def s3fs(s3: Server) -> Any:
+    """A connection that does not try again by itself, with small parts."""
+    s3fs = pytest.importorskip("s3fs")
+    fs = s3fs.S3FileSystem(
+        **s3.options, default_block_size=ONE_BLOCK, config_kwargs={"retries": {"max_attempts": 0}}
+    )
+    fs.retries = 1
+    return fs
+
+
+# What is saved.
+
+
+@pytest.mark.parametrize("size", [0, 1, 100, 70_000])
+def test_what_is_in_memory_is_saved_to_the_last_byte(store: Place, size: int) -> None:
+    data = bytes(range(256)) * (size // 256 + 1)
+    receipt = durably.write_bytes(store.url("target"), data[:size], **store.how())
+    assert store.read("target") == data[:size]
+    assert (receipt.size, receipt.replaced, receipt.in_place) == (size, None, False)
+    assert receipt.path.endswith("target")
+    assert store.leftovers() == []
+
+
+@pytest.mark.parametrize("mode", ["wb", "w", "w+b", "w+"])
+def test_a_stream_replaces_the_old_object_when_the_block_ends(store: Place, mode: str) -> None:
+    store.put("target", OLD)
+    writer = durably.open(store.url("target"), mode, newline=None if "b" in mode else "\n", **store.how())
+    with writer as file:
+        for at in range(0, len(NEW), 100):
+            piece = NEW[at : at + 100]
+            file.write(piece if "b" in mode else piece.decode())
+        file.flush()
+        assert file.tell() == len(NEW) if "+" in mode or "b" in mode else True
+        assert store.read("target") == OLD
+    assert store.read("target") == NEW
+    assert writer.receipt is not None
+    assert writer.receipt.size == len(NEW)
+    assert writer.commit() is writer.receipt
+    writer.discard()
+    assert store.leftovers() == []
+
+
+@pytest.mark.parametrize("state", ["old", "none"])
+def test_append_goes_on_from_the_old_object(store: Place, state: str) -> None:
+    name = f"append-{state}"
+    if state == "old":
+        store.put(name, OLD)
+    writer = durably.open(store.url(name), "ab", **store.how())
+    with writer as file:
+        file.write(NEW)
+    assert store.read(name) == (OLD if state == "old" else b"") + NEW
+    assert writer.receipt is not None
+    assert writer.receipt.replaced is (state == "old")
+
+
+def test_an_update_works_on_a_copy(store: Place) -> None:
+    store.put("target", OLD)
+    with durably.open(store.url("target"), "r+b", **store.how()) as file:
+        assert file.read(4) == OLD[:4]
+        file.seek(0)
+        file.write(b"NEW\n")
+        assert store.read("target") == OLD
+    assert store.read("target") == b"NEW\n" + OLD[4:]
+    with pytest.raises(FileNotFoundError):
+        durably.open(store.url("missing"), "r+b", **store.how())
+
+
+def test_compression_and_archives_go_over_the_file(store: Place) -> None:
+    with durably.open(store.url("target"), "wb", **store.how()) as file, gzip.open(file, "wb") as zipped:
+        zipped.write(NEW)
+    assert gzip.decompress(store.read("target")) == NEW
+    with durably.open(store.url("target"), "wb", **store.how()) as file, zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("one", NEW)
+        archive.writestr("two", OLD)
+    with zipfile.ZipFile(io.BytesIO(store.read("target"))) as archive:
+        assert archive.read("two") == OLD
+
+
+def test_what_others_write_to_a_path_is_saved(store: Place) -> None:
+    staged = durably.staged_path(store.url("table.csv"), **store.how())
+    with staged as temporary:
+        assert temporary.name == "table.csv"
+        temporary.write_bytes(NEW)
+    assert store.read("table.csv") == NEW
+    assert staged.receipt is not None
+    assert staged.receipt.size == len(NEW)
+    assert not temporary.parent.exists()
+
+
+# What is not.
+
+
+def _raise(file: Any) -> None:
+    file.write(NEW)
+    file.flush()
+    raise KeyError
+
+
+@pytest.mark.parametrize("mode", ["wb", "w+b"])
+def test_an_exception_leaves_the_old_object_and_nothing_else(store: Place, mode: str) -> None:
+    store.put("target", OLD)
+    with pytest.raises(KeyError):
+        with durably.open(store.url("target"), mode, **store.how()) as file:
+            _raise(file)
+    assert store.read("target") == OLD
+    assert store.leftovers() == []
+
+
+def test_a_discard_and_a_writer_that_is_dropped_leave_nothing(store: Place) -> None:
+    store.put("target", OLD)
+    writer = durably.open(store.url("target"), "wb", **store.how())
+    writer.file.write(NEW)
+    writer.discard()
+    writer.discard()
+    with pytest.raises(ValueError, match="is over"):
+        writer.commit()
+    writer = durably.open(store.url("target"), "wb", **store.how())
+    writer.file.write(NEW)
+    with pytest.warns(ResourceWarning, match="unfinished save"):
+        del writer
+        gc.collect()
+    assert store.read("target") == OLD
+    assert store.leftovers() == []
+
+
+def test_a_wrapper_that_fails_and_closes_commits_nothing(store: Place) -> None:
+    store.put("target", OLD)
+    with pytest.raises(KeyError):
+        with durably.open(store.url("target"), "w", **store.how()) as file, file:
+            file.write("half")
+            raise KeyError
+    assert store.read("target") == OLD
+    assert store.leftovers() == []
+
+
+def test_create_only_is_refused_by_the_store_itself(store: Place) -> None:
+    store.put("target", OLD)
+    how = store.how()
+    if store.name not in CREATES_ONLY:
+        with pytest.raises(UnsupportedError, match="overwrite=False"):
+            durably.write_bytes(store.url("target"), NEW, overwrite=False, **how)
+        return
+    for number, data in enumerate((NEW, b"")):
+        receipt = durably.write_bytes(store.url(f"new{number}"), data, overwrite=False, **how)
+        assert receipt.replaced is False
+        assert store.read(f"new{number}") == data
+        with pytest.raises(FileExistsError) as caught:
+            durably.write_bytes(store.url("target"), data, overwrite=False, **how)
+        assert caught.value.errno == errno.EEXIST
+    with pytest.raises(FileExistsError):
+        with durably.open(store.url("target"), "xb", **how) as file:
+            file.write(NEW)
+    assert store.read("target") == OLD
+    assert store.leftovers() == []
+
+
+def test_who_comes_second_is_refused_at_the_commit(store: Place) -> None:
+    if store.name not in CREATES_ONLY:
+        pytest.skip("has no way to create only")
+    with pytest.raises(FileExistsError):
+        with durably.open(store.url("race"), "xb", **store.how()) as file:
+            file.write(NEW)
+            store.put("race", OLD)
+    assert store.read("race") == OLD
+    assert store.leftovers() == []
+
+
+def test_a_missing_directory_is_made_on_request(store: Place) -> None:
+    if store.name in ("memory", "s3", "azure", "gcs"):
+        pytest.skip("has no directories")
+    if store.name not in ("webdav",):
+        with pytest.raises(OSError):
+            durably.write_bytes(store.url("not/there"), NEW, **store.how())
+    durably.write_bytes(store.url("made/below/target"), NEW, make_parents=True, **store.how())
+    assert store.read("made/below/target") == NEW
+
+
+def test_probe_says_what_the_store_promises(store: Place) -> None:
+    found = durably.probe(store.url("target"), **store.how())
+    assert ("no-replace" in found.supports) is (store.name in CREATES_ONLY)
+    assert {found.readers, found.crash, found.durable} <= {"yes", "no", "unknown"}
+    receipt = durably.write_bytes(store.url("target"), NEW, **store.how())
+    kept = {"s3": "durable", "azure": "durable", "gcs": "durable"}.get(store.name, "none")
+    assert receipt.durability == kept
+    assert ("durable" in receipt.skipped) is (kept == "none")
+    assert durably.write_bytes(store.url("target"), NEW, durability="none", **store.how()).durability == "none"
+
+
+def test_sweep_finds_what_a_killed_process_left(store: Place) -> None:
+    if store.name in ("memory", "azure", "gcs"):
+        with pytest.raises(UnsupportedError, match="does not list"):
+            durably.sweep(store.url("target"), **store.how())
+        return
+    if store.name == "s3":
+        pytest.skip("its uploads have a test of their own")
+    name = _names.fresh("f")
+    store.put(name, b"left")
+    store.put("target", OLD)
+    directory = store.url("x").removesuffix("/x")
+    young = durably.sweep(directory, **store.how())
+    assert [one.removed for one in young] == [False]
+    would = durably.sweep(directory, older_than=0, dry_run=True, **store.how())
+    assert [(os.path.basename(one.path), one.removed) for one in would] == [(name, True)]
+    assert store.leftovers()
+    assert [one.removed for one in durably.sweep(directory, older_than=0, **store.how())] == [True]
+    assert store.leftovers() == []
+    assert store.read("target") == OLD
+
+
+# The arguments.
+
+
+@pytest.mark.parametrize(
+    "options", [{"metadata": "strict"}, {"symlinks": "refuse"}, {"symlinks": "replace"}, {"permissions": 0o600}]
+)
+def test_what_a_store_cannot_do_is_refused_before_anything_is_sent(
+    memory: Local, options: dict[str, Any]
+) -> None:
+    with pytest.raises(UnsupportedError, match="not to be had"):
+        durably.write_bytes(memory.url("target"), NEW, **options)
+    assert memory.read("target") is None
+
+
+def test_a_store_without_a_routine_is_refused_also_as_a_file_system(tmp_path: Path) -> None:
+    from fsspec.implementations.dirfs import DirFileSystem
+
+    class Mine(MemoryFileSystem):
+        """Of whose writes nothing is known."""
+
+    for fs in (Mine(), DirFileSystem("/x", MemoryFileSystem())):
+        with pytest.raises(UnsupportedError, match="no routine"):
+            durably.write_bytes("/x/target", NEW, fs=fs)
+    pyarrow = pytest.importorskip("pyarrow.fs")
+    from fsspec.implementations.arrow import ArrowFSWrapper
+
+    inner = pyarrow.SubTreeFileSystem(str(tmp_path), pyarrow.LocalFileSystem())
+    with pytest.raises(UnsupportedError, match="no rename that replaces"):
+        durably.write_bytes("target", NEW, fs=ArrowFSWrapper(inner))
+    assert os.listdir(tmp_path) == []
+
+
+def test_wrong_arguments_name_themselves(memory: Local, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="go with a URL"):
+        durably.write_bytes("target", NEW, storage_options={}, fs=MemoryFileSystem())
+    with pytest.raises(TypeError, match="fs must be a file system"):
+        durably.write_bytes("target", NEW, fs=object())
+    with pytest.raises(ValueError, match="go with a URL"):
+        durably.write_bytes(tmp_path / "target", NEW, storage_options={"key": "k"})
+    with pytest.raises(ValueError, match="go with a URL"):
+        durably.open(str(tmp_path / "target"), "wb", storage_options={"key": "k"})
+    with pytest.raises(UnsupportedError, match="cannot reach"):
+        durably.write_bytes("nothing-of-the-kind://x/y", NEW)
+    with pytest.raises(UnsupportedError, match="through other file systems"):
+        durably.write_bytes("simplecache::memory://x/y", NEW)
+    with pytest.raises(IsADirectoryError):
+        MemoryFileSystem().makedirs(f"/{tmp_path.name}/directory", exist_ok=True)
+        durably.write_bytes(memory.url("directory"), NEW)
+    with pytest.raises(TypeError, match="routine is a subclass"):
+        durably.stores.register("a.B", object)  # type: ignore[arg-type]
+    assert os.listdir(tmp_path) == []
+
+
+def test_doors_for_many_files_say_what_exists_for_stores(tmp_path: Path) -> None:
+    for door in ("staged_directory", "Transaction"):
+        if hasattr(durably, door):
+            with pytest.raises(UnsupportedError, match="Delta Lake"):
+                with getattr(durably, door)("memory://bucket/prefix"):
+                    pass
+
+
+def test_an_open_file_and_a_upath_name_their_own_store(memory: Local) -> None:
+    opened = fsspec.open(memory.url("target"), "wb")
+    durably.write_bytes(opened, NEW)
+    assert memory.read("target") == NEW
+    with pytest.raises(UnsupportedError, match="with a compression"):
+        durably.write_bytes(fsspec.open(memory.url("target.gz"), "wb", compression="gzip"), NEW)
+    upath = pytest.importorskip("upath")
+    with durably.open(upath.UPath(memory.url("other")), "w") as file:
+        file.write("text")
+    assert memory.read("other") == b"text"
+    assert durably.probe(upath.UPath(memory.url("other"))).file_system == "memory"
+
+
+@pytest.mark.parametrize("scheme", ["file", "local", "durable"])
+def test_local_files_behind_a_url_are_saved_to_as_local_files(tmp_path: Path, scheme: str) -> None:
+    url = f"{scheme}://{tmp_path.as_posix()}/target"
+    assert "fsync" in durably.write_bytes(url, NEW).steps
+    with durably.open(url, "a") as file:
+        file.write("tail")
+    assert (tmp_path / "target").read_bytes() == NEW + b"tail"
+    with durably.staged_path(url) as temporary:
+        temporary.write_bytes(OLD)
+    assert (tmp_path / "target").read_bytes() == OLD
+    assert durably.probe(url).routine not in ("rename", "put")
+    assert durably.sweep(f"{scheme}://{tmp_path.as_posix()}") == []
+    assert os.listdir(tmp_path) == ["target"]
+
+
+# The doors' edges.
+
+
+def test_a_staged_path_of_a_store_refuses_what_it_cannot_save(memory: Local) -> None:
+    memory.put("target", OLD)
+    with pytest.raises(FileNotFoundError, match="nothing was written"):
+        with durably.staged_path(memory.url("target")):
+            pass
+    with pytest.raises(OSError, match="other files"):
+        with durably.staged_path(memory.url("target")) as temporary:
+            temporary.write_bytes(NEW)
+            temporary.with_name("beside").write_bytes(NEW)
+    with pytest.raises(KeyError):
+        with durably.staged_path(memory.url("target")) as temporary:
+            temporary.write_bytes(NEW)
+            raise KeyError
+    assert not temporary.parent.exists()
+    staged = durably.staged_path(memory.url("target"))
+    directory = staged.__enter__().parent
+    with pytest.warns(ResourceWarning, match="unfinished save"):
+        del staged
+        gc.collect()
+    assert not directory.exists()
+    assert memory.read("target") == OLD
+
+
+class _Stop(KeyboardInterrupt):
+    pass
+
+
+class Broken(durably.stores.Renamed):
+    """A store that fails where it is told to."""
+
+    name = "broken"
+    at = ""
+    error: BaseException = OSError(errno.EIO, "broken")
+
+    def _fail(self, at: str) -> None:
+        if Broken.at == at:
+            raise Broken.error
+
+    def create(self, path: str) -> Any:
+        self._fail("create")
+        return super().create(path)
+
+    def write(self, data: memoryview) -> None:
+        self._fail("write")
+        super().write(data)
+
+    def replace(self, old: str, new: str) -> None:
+        self._fail("replace")
+        super().replace(old, new)
+        self._fail("replaced")
+        if Broken.at == "answer":
+            raise ConnectionResetError(errno.ECONNRESET, "reset")
+
+    def remove(self, path: str) -> None:
+        if Broken.at in ("remove", "forever"):
+            raise RuntimeError("cannot be removed")
+        super().remove(path)
+
+    def exists(self, path: str) -> bool:
+        if Broken.at == "forever":
+            raise RuntimeError("cannot be asked")
+        return super().exists(path)
+
+    def reconnect(self) -> None:
+        if Broken.at == "remove":
+            Broken.at = ""
+
+
+class BrokenFiles(MemoryFileSystem):
+    """A file system for it. In memory a move is a copy and a removal; what matters here is its errors."""
+
+
+@pytest.fixture
+def broken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Local]:
+    from durably._stores import _table
+
+    monkeypatch.setattr(_table, "_TABLE", dict(_table._TABLE))
+    durably.stores.register(BrokenFiles, Broken)
+    monkeypatch.setattr(Broken, "at", "")
+    monkeypatch.setattr(Broken, "error", OSError(errno.EIO, "broken"))
+    place = Local("memory", tmp_path)
+    place.put("target", OLD)
+    place.url = lambda name: place._key(name)  # type: ignore[method-assign]
+    place.how = lambda: {"fs": BrokenFiles()}  # type: ignore[method-assign]
+    yield place
+
+
+@pytest.mark.parametrize("at", ["create", "write", "replace"])
+@pytest.mark.parametrize("error", [OSError("no number"), RuntimeError("of a client"), TimeoutError(), _Stop()])
+@pytest.mark.parametrize("door", ["write_bytes", "open", "spool", "staged"])
+def test_a_failure_leaves_the_old_object(broken: Local, at: str, error: BaseException, door: str) -> None:
+    Broken.at, Broken.error = at, error
+    kind = type(error) if isinstance(error, (OSError, _Stop)) else OSError
+    with pytest.raises(kind) as caught:
+        _through(door, broken)
+    if isinstance(caught.value, OSError):
+        assert caught.value.errno is not None
+        assert caught.value.filename is not None
+        assert not isinstance(caught.value, OutcomeUnknownError)
+    Broken.at = ""
+    assert broken.read("target") == OLD
+    assert broken.leftovers() == []
+
+
+def _through(door: str, place: Local) -> None:
+    url, how = place.url("target"), place.how()
+    if door == "write_bytes":
+        durably.write_bytes(url, NEW, **how)
+    elif door == "staged":
+        with durably.staged_path(url, **how) as temporary:
+            temporary.write_bytes(NEW)
+    else:
+        with durably.open(url, "wb" if door == "open" else "w+b", **how) as file:
+            file.write(NEW)
+            file.flush()
+
+
+def test_a_lost_answer_is_looked_up(broken: Local) -> None:
+    Broken.at = "answer"
+    receipt = durably.write_bytes(broken.url("target"), NEW, **broken.how())
+    assert broken.read("target") == NEW
+    assert "the new object" in receipt.skipped["answer"]
+
+
+def test_an_interrupt_at_the_commit_leaves_a_whole_object_and_goes_on(broken: Local) -> None:
+    Broken.at, Broken.error = "replaced", _Stop()
+    with pytest.raises(_Stop):
+        durably.write_bytes(broken.url("target"), NEW, **broken.how())
+    assert broken.read("target") == NEW
+    assert broken.leftovers() == []
+
+
+def test_what_cannot_be_found_out_is_said_with_what_is_left_over(broken: Local) -> None:
+    Broken.at = "forever"
+    with pytest.raises(KeyError) as failed:
+        with durably.open(broken.url("target"), "wb", **broken.how()) as file:
+            _raise(file)
+    assert [os.path.basename(path)[:9] for path in failed.value.leftovers] == [".durably-"]  # type: ignore[attr-defined]
+    writer = durably.open(broken.url("target"), "wb", **broken.how())
+    with pytest.raises(OSError, match="could not be removed"):
+        writer.discard()
+    assert durably.sweep(f"/{broken.folder.name}", 0, **broken.how())[0].removed is False
+    Broken.at = ""
+    assert len(durably.sweep(f"/{broken.folder.name}", 0, **broken.how())) == 2
+    assert broken.leftovers() == []
+
+
+def test_an_outcome_that_cannot_be_told_is_called_unknown(
+    broken: Local, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ask(self: Broken, error: Exception) -> bool | None:
+        raise RuntimeError("cannot be asked")
+
+    Broken.at = "answer"
+    for landed in (ask, lambda self, error: None):
+        monkeypatch.setattr(Broken, "landed", landed)
+        with pytest.raises(OutcomeUnknownError, match="the whole old or the whole new") as caught:
+            durably.write_bytes(broken.url("target"), NEW, **broken.how())
+        assert caught.value.path.endswith("target")
+    assert broken.leftovers() == []
+
+
+def test_a_connection_that_broke_does_not_keep_the_temporary(broken: Local) -> None:
+    Broken.at = "remove"
+    with pytest.raises(KeyError):
+        with durably.open(broken.url("target"), "wb", **broken.how()) as file:
+            _raise(file)
+    assert broken.leftovers() == []
+
+
+def test_a_write_that_failed_and_was_ignored_is_not_committed(broken: Local) -> None:
+    Broken.at = "write"
+    with pytest.raises(OSError, match="an earlier write failed"):
+        with durably.open(broken.url("target"), "wb", buffering=0, **broken.how()) as file:
+            for _ in range(2):
+                with pytest.raises(OSError):
+                    file.write(NEW)
+    assert broken.read("target") == OLD
+
+
+def test_the_file_of_a_store_is_over_with_the_save(memory: Local) -> None:
+    writer = durably.open(memory.url("target"), "wb", buffering=0)
+    with writer as file:
+        assert file.writable() and not file.seekable() and not file.readable()
+        assert file.name == memory.url("target")
+        file.write(NEW)
+    for use in (file.tell, lambda: file.write(b"more")):
+        with pytest.raises(ValueError, match="closed file"):
+            use()
+
+
+@needs_posix
+def test_a_forked_child_leaves_its_parents_save_alone(store: Place) -> None:
+    if store.name in ("azure", "gcs", "s3", "sshfs"):
+        pytest.skip("its client's event loop does not survive a fork")
+    store.put("target", OLD)
+    writer = durably.open(store.url("target"), "wb", **store.how())
+    writer.file.write(NEW)
+
+    def child() -> None:
+        with pytest.raises(RuntimeError, match="forked child"):
+            writer.commit()
+
+    in_child(child)
+    assert store.read("target") == OLD
+    assert writer.commit().size == len(NEW)
+    assert store.read("target") == NEW
+
+
+# Stores of one's own.
+
+
+class OneStep(durably.stores.Put):
+    """A store whose put_file is atomic, for the test's purposes."""
+
+    creates_only = True
+
+
+class OneStepFiles(MemoryFileSystem):
+    """A file system for it."""
+
+    def put_file(self, lpath: str, rpath: str, mode: str = "overwrite", **_: Any) -> None:
+        with open(lpath, "rb") as file:
+            self.pipe_file(rpath, file.read(), mode=mode)
+
+
+def test_a_store_of_ones_own_with_an_atomic_put(
+    memory: Local, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from durably._stores import _table
+
+    monkeypatch.setattr(_table, "_TABLE", dict(_table._TABLE))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    durably.stores.register(f"{OneStepFiles.__module__}.{OneStepFiles.__qualname__}", OneStep)
+    fs = OneStepFiles()
+    path = f"/{tmp_path.name}/target"
+    assert durably.write_bytes(path, NEW, fs=fs).steps == ("write", "put")
+    assert memory.read("target") == NEW
+    with pytest.raises(OutcomeUnknownError):  # its routine cannot tell
+        durably.write_bytes(path, OLD, fs=fs, overwrite=False)
+    with pytest.raises(KeyError):
+        with durably.open(path, "wb", fs=fs) as file:
+            _raise(file)
+    assert memory.read("target") == NEW
+    assert os.listdir(tmp_path) == []
+    assert durably.probe(path, fs=fs).readers == "unknown"
+
+
+# S3: its requests, its parts, its leftovers.
+
+
+def asked(s3: Server, save: Callable[[], object]) -> list[str]:
+    s3.requests.clear()
+    save()
+    return list(s3.requests)
+
+
+@pytest.mark.parametrize("size", [0, 100, ONE_BLOCK - 1, ONE_BLOCK, ONE_BLOCK + 1, 12 << 20])
+def test_s3_is_asked_as_often_as_by_the_bare_write(s3: Server, s3fs: Any, size: int) -> None:
+    data = os.urandom(size)
+
+    def fill(file: Any) -> None:
+        for at in range(0, size, 1 << 20):
+            file.write(data[at : at + (1 << 20)])
+
+    def bare() -> None:
+        with s3fs.open("bucket/bare", "wb") as file:
+            fill(file)
+
+    def ours() -> None:
+        with durably.open("bucket/ours", "wb", fs=s3fs) as file:
+            fill(file)
+
+    expected = asked(s3, bare)
+    assert asked(s3, ours) == expected
+    assert s3.read("ours") == data
+    print(f"\n{size} bytes: {' '.join(expected)}")
+
+
+@pytest.mark.parametrize("size", [0, 100, ONE_BLOCK, 12 << 20])
+def test_s3_abandons_an_upload_without_a_trace(s3: Server, s3fs: Any, size: int) -> None:
+    s3.put("target", OLD)
+    with pytest.raises(KeyError):
+        with durably.open("bucket/target", "wb", fs=s3fs) as file:
+            file.write(bytes(size))
+            raise KeyError
+    gc.collect()
+    assert (s3.read("target"), s3.leftovers(), s3fs.transaction.files) == (OLD, [], [])
+
+
+@pytest.mark.parametrize("size", [100, 12 << 20])
+@pytest.mark.parametrize("overwrite", [True, False])
+def test_s3_that_fails_the_last_step_keeps_the_old_object(
+    s3: Server, s3fs: Any, size: int, overwrite: bool
+) -> None:
+    name = f"failing-{size}-{overwrite}"
+    s3.fail("PUT" if size == 100 else "POST uploadId", 100)
+    try:
+        with pytest.raises(OSError) as caught:
+            with durably.open(f"bucket/{name}", "wb", fs=s3fs, overwrite=overwrite) as file:
+                for _ in range(0, size, 1 << 20):
+                    file.write(bytes(min(size, 1 << 20)))
+    finally:
+        s3.fail("", 0)
+    assert not isinstance(caught.value, OutcomeUnknownError)
+    assert (s3.read(name), s3.leftovers()) == (None, [])
+
+
+def test_s3_refuses_many_parts_where_there_is_an_object(s3: Server, s3fs: Any) -> None:
+    s3.put("target", OLD)
+    with pytest.raises(FileExistsError):
+        with durably.open("bucket/target", "xb", fs=s3fs) as file:
+            for _ in range(12):
+                file.write(bytes(1 << 20))
+    assert (s3.read("target"), s3.leftovers()) == (OLD, [])
+
+
+def test_s3_has_its_forgotten_uploads_swept(s3: Server, s3fs: Any) -> None:
+    for number in range(3):
+        s3fs.call_s3("create_multipart_upload", Bucket="bucket", Key=f"swept/{number}")
+    s3fs.call_s3("create_multipart_upload", Bucket="bucket", Key="kept")
+    assert [one.removed for one in durably.sweep("bucket/swept/", fs=s3fs)] == [False] * 3
+    found = durably.sweep("bucket/swept/", older_than=0, dry_run=True, fs=s3fs)
+    assert [one.removed for one in found] == [True] * 3
+    assert len(s3.leftovers()) == 4
+    assert all(one.path.startswith("s3://bucket/swept/") for one in found)
+    assert len(durably.sweep("bucket/swept/", older_than=0, fs=s3fs)) == 3
+    assert len(s3.leftovers()) == 1
+    assert len(durably.sweep("bucket", older_than=0, fs=s3fs)) == 1
+    assert s3.leftovers() == []
+
+
+def test_s3_without_credentials_or_bucket_says_so(s3: Server, s3fs: Any) -> None:
+    with pytest.raises(FileNotFoundError) as caught:
+        durably.write_bytes("no-such-bucket/key", NEW, fs=s3fs)
+    assert caught.value.errno == errno.ENOENT
+
+
+def test_a_save_in_a_transaction_of_the_file_system_is_a_save_of_its_own(s3: Server, s3fs: Any) -> None:
+    with pytest.raises(KeyError):
+        with s3fs.transaction:
+            durably.write_bytes("bucket/inside", NEW, fs=s3fs)
+            raise KeyError
+    assert (s3.read("inside"), s3fs.transaction.files) == (NEW, [])
+
+
+# SFTP: links and modes.
+
+
+@pytest.mark.parametrize("name", ["sftp", "sshfs"])
+def test_sftp_follows_links_and_keeps_the_mode(name: str) -> None:
+    for server in only(name):
+        folder = Path(server.base[server.base.index("/tmp") :] if "/tmp" in server.base else server.base)
+        (folder / "real").write_bytes(OLD)
+        (folder / "real").chmod(0o600)
+        (folder / "link").symlink_to("real")
+        durably.write_bytes(server.url("link"), NEW, **server.how())
+        assert (folder / "link").is_symlink()
+        assert (folder / "real").read_bytes() == NEW
+        assert (folder / "real").stat().st_mode & 0o777 == 0o600
+        assert server.leftovers() == []
