@@ -139,7 +139,7 @@ class Server:
         self.options = options
         self.proxy = proxy
         self.client: type | None = None
-        self.name = ""
+        self.name = self.bucket = ""
         self.requests: list[str] = []
         self.read: Callable[[str], bytes | None]
         self.put: Callable[[str, bytes], None]
@@ -314,15 +314,17 @@ def _s3(stack: ExitStack, folder: Path, proxy: Proxy) -> Server:
         "client_kwargs": {"region_name": "us-east-1"},
         "skip_instance_cache": True,
     }
-    server = Server("s3://bucket", options, proxy)
+    name = f"bucket-{proxy.port}"  # the server's buckets are those of the process
+    server = Server(f"s3://{name}", options, proxy)
+    server.bucket = name
     watched = Watched(DomainDispatcherApplication(create_backend_app), server)
     http = make_server(HOST, 0, watched, threaded=True, request_handler=_Quiet)
     proxy.target = http.server_port
     threading.Thread(target=http.serve_forever, daemon=True).start()
     stack.callback(http.shutdown)
     backend = get_backend("s3")["123456789012"]["aws"]
-    backend.create_bucket("bucket", "us-east-1")
-    bucket = backend.buckets["bucket"]
+    backend.create_bucket(name, "us-east-1")
+    bucket = backend.buckets[name]
 
     def read(name: str) -> bytes | None:
         key = bucket.keys.get(name)
@@ -334,7 +336,7 @@ def _s3(stack: ExitStack, folder: Path, proxy: Proxy) -> Server:
     server.read = read
 
     def put(name: str, data: bytes) -> None:
-        backend.put_object("bucket", name, data)
+        backend.put_object(server.bucket, name, data)
 
     server.put = put
     server.leftovers = lambda: list(bucket.multiparts)

@@ -281,7 +281,13 @@ def test_each_file_is_flushed_where_one_flush_is_no_proof_or_slower(
 
 @pytest.mark.parametrize(
     ("dirty", "files", "size", "quiet"),
-    [(0, 16, 0, True), (60, 100, 0, True), (70, 100, 0, False), (70, 200, 0, True), (70, 100, 10 << 20, True)],
+    [
+        (0, 16, 0, True),
+        (60, 100, 0, True),
+        (70, 100, 0, False),
+        (70, 200, 0, True),
+        (70, 100, 10 << 20, True),
+    ],
 )
 def test_whether_others_have_much_to_write(
     dirty: int, files: int, size: int, quiet: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -225,8 +225,7 @@ def read_dataset(path: str) -> int:
 
 
 def dask_frame(version: int) -> Any:
-    import dask.dataframe as dd
-
+    dd: Any = importlib.import_module("dask.dataframe")
     return dd.from_pandas(frame(version), npartitions=3)
 
 
@@ -269,14 +268,13 @@ def read_by_dask(kind: str) -> Callable[[str], int]:
 
 def zarr_array(path: str, version: int) -> None:
     import numpy as np
-    import zarr
 
+    zarr: Any = importlib.import_module("zarr")
     zarr.save_array(url(path), np.full((64, 512), version), storage_options=OPTIONS, mode="w")
 
 
 def read_zarr(path: str) -> int:
-    import zarr
-
+    zarr: Any = importlib.import_module("zarr")
     (version,) = set(zarr.open_array(url(path), mode="r", storage_options=OPTIONS)[:].flat)
     return int(version)
 
@@ -554,7 +552,7 @@ def test_a_full_disk_keeps_the_old_files_whole(client: Client, path: Path) -> No
     after = contents(path)
     client.write(str(path), 1)
     disk = FullDisk(sum(map(len, after.values())) // 2)
-    with use(disk), pytest.raises(Exception) as caught:  # each client has its own
+    with use(disk), pytest.raises(Exception) as caught:  # noqa: PT011 # each client has its own
         client.write(str(path), 2)
     assert disk.failed
     caught.value.__traceback__ = None

@@ -9,16 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-pytest.importorskip("fsspec", reason="fsspec is not installed")
-pytest.importorskip("pandas", reason="pandas is not installed")
-pytest.importorskip("pyarrow", reason="pyarrow is not installed")
-pytest.importorskip("distributed", reason="distributed is not installed")
-pytest.importorskip("dask.dataframe", reason="dask.dataframe is not installed", exc_type=ImportError)
-
-import dask.dataframe as dd
-import distributed
-import pandas as pd
-
 import doors
 import durably
 from test_clients import Poller, contents
@@ -26,6 +16,14 @@ from test_clients import Poller, contents
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+pytest.importorskip("fsspec", reason="fsspec is not installed")
+pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+pd: Any = pytest.importorskip("pandas", reason="pandas is not installed")
+distributed: Any = pytest.importorskip("distributed", reason="distributed is not installed")
+dd: Any = pytest.importorskip(
+    "dask.dataframe", reason="dask.dataframe is not installed", exc_type=ImportError
+)
 
 ROWS = 12_000
 PRELOAD = "import durably.filesystem\n\ndurably.filesystem.install()\n"

@@ -161,13 +161,16 @@ KILLS = [
 ]
 
 
+def _print(scenario: Scenario, way: Way, first: int, second: int) -> None:
+    where = f"{first} calls of the commit, {second} of recoveries"
+    print(f"{scenario.name}, {way.name}: killed before {where}: 0 violations")
+
+
 @pytest.mark.parametrize(("scenario", "way"), KILLS, ids=lambda value: getattr(value, "name", None))
 def test_killed_at_many_calls(scenario: Scenario, way: Way, root: Path) -> None:
     """A selection; the next test makes all of them."""
     first, second = in_child(lambda: _kill_everywhere(scenario, way, root, every=5, again_every=15))
-    print(
-        f"{scenario.name}, {way.name}: killed at {first} calls, and at {second} calls of the recovery: 0 violations"
-    )
+    _print(scenario, way, first, second)
     assert first > 10
 
 
@@ -177,9 +180,7 @@ def test_killed_at_many_calls(scenario: Scenario, way: Way, root: Path) -> None:
 @pytest.mark.parametrize(("scenario", "way"), KILLS, ids=lambda value: getattr(value, "name", None))
 def test_killed_at_each_call_of_each_recovery(scenario: Scenario, way: Way, root: Path) -> None:
     first, second = in_child(lambda: _kill_everywhere(scenario, way, root))
-    print(
-        f"{scenario.name}, {way.name}: killed at {first} calls, and at {second} calls of the recovery: 0 violations"
-    )
+    _print(scenario, way, first, second)
 
 
 def test_a_kill_may_also_come_while_it_is_undone(root: Path) -> None:

@@ -29,7 +29,7 @@ from capabilities import (
 )
 from disk import DEFAULT, Refusing, acl, as_nobody, attribute, mode, names, needs_acls, umask, untouched
 from doors import LEVELS, in_child
-from durably import NotDurableError, Receipt, UnsupportedError, _mounts, _names
+from durably import NotDurableError, OutcomeUnknownError, Receipt, UnsupportedError, _mounts, _names
 from durably._native.darwin import F_FULLFSYNC
 from durably.testing import RecordingSyscalls, use
 from fakes import FakeMacOS, FakeWindows
@@ -283,6 +283,23 @@ def test_an_exchange_with_a_file_is_taken_back(target: Path) -> None:
         save(target)
     assert target.read_bytes() == b"precious"
     assert names(target.parent) == [target.name]
+
+
+class Stuck(Racing):
+    """The same, and the exchange cannot be taken back."""
+
+    def _before(self, name: str, arguments: Any, keywords: Any, function: Any) -> None:
+        if name == "renameat2" and self.target.is_dir() and seen(self.target) == NEW:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        super()._before(name, arguments, keywords, function)
+
+
+def test_an_exchange_with_a_file_that_cannot_be_taken_back_loses_nothing(target: Path) -> None:
+    with use(Stuck(target)), pytest.raises(OutcomeUnknownError, match="it lies in ") as caught:
+        save(target)
+    left = Path((caught.value.strerror or "").partition("it lies in ")[2])
+    assert (left / target.name).read_bytes() == b"precious"
+    assert seen(target) == NEW
 
 
 _WRITER = """

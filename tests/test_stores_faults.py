@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import gc
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import durably
 import servers
-from durably import OutcomeUnknownError
+from durably import OutcomeUnknownError, Receipt
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,6 +34,7 @@ pytestmark = [
 OLD = b"old\n" * 1000
 NEW = b"the new content\n" * 6000
 PIECE = 16 << 10
+BLOCK = 5 << 20
 
 
 @pytest.fixture(params=servers.NAMES, scope="module")
@@ -44,17 +46,20 @@ def server(request: pytest.FixtureRequest) -> Iterator[Server]:
         yield running
 
 
-def save(server: Server, how: dict[str, Any], data: bytes = NEW, **options: Any) -> durably.Receipt:
-    writer = durably.open(server.url("target"), "wb", **how, **options)
+def save(server: Server, how: dict[str, Any], data: bytes, name: str = "target", **options: Any) -> Receipt:
+    piece = max(PIECE, len(data) // 12)
+    writer = durably.open(server.url(name), "wb", **how, **options)
     with writer as file:
-        for at in range(0, len(data), PIECE):
-            file.write(data[at : at + PIECE])
+        for at in range(0, len(data), piece):
+            file.write(data[at : at + piece])
             file.flush()
     assert writer.receipt is not None
     return writer.receipt
 
 
-def outcome(server: Server, data: bytes = NEW) -> str:
+def outcome(
+    server: Server, data: bytes = NEW, name: str = "target", old: bytes | None = OLD, **options: Any
+) -> str:
     """What a save came to, after looking whether that is true."""
     error: OSError | None = None
     try:
@@ -64,15 +69,15 @@ def outcome(server: Server, data: bytes = NEW) -> str:
     try:
         if error is not None:
             raise error
-        save(server, how, data)
+        save(server, how, data, name, **options)
         said = "saved"
     except OutcomeUnknownError as unknown:
         said, error = "unknown", unknown
     except OSError as failed:
         said, error = "failed", failed
     server.proxy.arm()
-    held = server.read("target")
-    expected = {"saved": (data,), "failed": (OLD,), "unknown": (OLD, data)}[said]
+    held = server.read(name)
+    expected = {"saved": (data,), "failed": (old,), "unknown": (old, data)}[said]
     assert held in expected, (said, error, held and len(held))
     if getattr(error, "leftovers", ()):
         said += ", leftover named"
@@ -93,6 +98,74 @@ def points(server: Server, number: int, data: bytes = NEW) -> Iterator[tuple[str
             yield way, total * step // number
         for before in (600, 300, 150, 60, 30, 1):  # around the commit
             yield way, max(total - before, 0)
+
+
+@pytest.fixture
+def impatient(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clients that do not try again by themselves, so that an answer that is lost is lost."""
+    if server.name == "s3":
+        import s3fs
+
+        monkeypatch.setattr(s3fs.S3FileSystem, "retries", 1)
+        options = {**server.options, "config_kwargs": {"retries": {"max_attempts": 0}}}
+        monkeypatch.setattr(server, "options", {**options, "default_block_size": BLOCK})
+    elif server.name == "gcs":
+        import gcsfs.retry
+
+        monkeypatch.setattr(gcsfs.retry, "is_retriable", lambda error: False)
+        monkeypatch.setattr(server, "options", {**server.options, "block_size": 1 << 18})
+    elif server.name == "azure":
+        from azure.storage.blob.aio import BlobServiceClient
+
+        plain = BlobServiceClient.from_connection_string
+        once = {"retry_total": 0, "retry_connect": 0, "retry_read": 0, "retry_status": 0}
+        monkeypatch.setattr(BlobServiceClient, "from_connection_string", partial(plain, **once))
+    else:
+        pytest.skip("its client does not try again anyway")
+
+
+@pytest.mark.parametrize("size", [len(NEW), 12 << 20])
+@pytest.mark.parametrize("overwrite", [True, False])
+@pytest.mark.usefixtures("impatient")
+def test_an_answer_that_is_lost_is_looked_up(server: Server, size: int, overwrite: bool) -> None:
+    data = (NEW * (size // len(NEW) + 1))[:size]
+    counts: dict[str, int] = {}
+    for number, (way, at) in enumerate(list(points(server, 3, data))):
+        name = "target" if overwrite else f"new-{size}-{number}"
+        server.put("target", OLD)
+        server.proxy.arm(way, at)
+        said = outcome(server, data, name, None if not overwrite else OLD, overwrite=overwrite)
+        counts[said] = counts.get(said, 0) + 1
+    print(f"\n{server.name}, no second try, {size} bytes, overwrite={overwrite}: {counts}")
+    assert sum(counts.values()) == 18
+
+
+def test_a_server_that_is_gone_for_good_leaves_what_sweep_finds(
+    server: Server, request: pytest.FixtureRequest
+) -> None:
+    if server.name in ("s3", "azure", "gcs"):
+        request.getfixturevalue("impatient")
+    size = 12 << 20 if server.name == "s3" else len(NEW)
+    data = (NEW * (size // len(NEW) + 1))[:size]
+    counts: dict[str, int] = {}
+    for way, at in list(points(server, 2, data)):
+        server.put("target", OLD)
+        server.proxy.arm(way, at, forever=True)
+        said = outcome(server, data)
+        counts[said] = counts.get(said, 0) + 1
+    print(f"\n{server.name}, gone for good: {counts}")
+    if server.name not in ("azure", "gcs"):
+        durably.sweep(server.url(""), older_than=0, **server.how())
+    assert server.leftovers() == []
+
+
+def test_a_slow_server_is_waited_for(server: Server) -> None:
+    server.put("target", OLD)
+    server.proxy.delay = 0.02
+    try:
+        assert outcome(server) == "saved"
+    finally:
+        server.proxy.delay = 0.0
 
 
 def test_a_connection_that_is_cut_leaves_the_old_object_or_the_new_one(server: Server) -> None:

@@ -54,7 +54,7 @@ from transactions import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 pytestmark = [needs_posix, needs_linux]
@@ -339,14 +339,13 @@ def test_links_are_not_followed(root: Path, tmp_path: Path) -> None:
 
 
 def test_a_lost_race_is_told(root: Path) -> None:
-    for number, act in enumerate(
-        (
-            lambda txn: txn.write_bytes("a", b"mine"),
-            lambda txn: txn.remove("a"),
-            lambda txn: txn.rename("a", "z"),
-            lambda txn: txn.read_bytes("a") and txn.write_bytes("a", b"mine"),
-        )
-    ):
+    acts: tuple[Callable[[durably.Transaction], object], ...] = (
+        lambda txn: txn.write_bytes("a", b"mine"),
+        lambda txn: txn.remove("a"),
+        lambda txn: txn.rename("a", "z"),
+        lambda txn: txn.write_bytes("a", txn.read_bytes("a") + b" and more"),
+    )
+    for number, act in enumerate(acts):
         for more in (False, True):
             _saved(root, a=b"old", b=b"old")
             with pytest.raises(OSError, match="Errno") as caught:
@@ -513,7 +512,11 @@ def test_nested_roots(root: Path) -> None:
 def test_a_forked_child_has_no_part_in_it(root: Path) -> None:
     def child(txn: durably.Transaction) -> list[str]:
         told = []
-        for act in (lambda: txn.write_bytes("c", b""), lambda: txn.__exit__(None, None, None)):
+        acts: list[Callable[[], object]] = [
+            lambda: txn.write_bytes("c", b""),
+            lambda: txn.__exit__(None, None, None),
+        ]
+        for act in acts:
             try:
                 act()
             except RuntimeError as error:
@@ -639,7 +642,7 @@ def test_each_call_fails(scenario: Scenario, way: Way, root: Path) -> None:
                 failing = FailingSyscalls(at, error, forever=forever, base=base)
                 with use(failing, way.system):
                     _, failure = doors.attempt(lambda: scenario.run(root))  # type: ignore[arg-type, return-value]
-                told = f"{failing.failed}, {os.strerror(error)}, {'for ever' if forever else 'once'}: {failure!r}"
+                told = f"{failing.failed}, {os.strerror(error)}, for ever: {forever}: {failure!r}"
                 if _check_outcome(scenario, root, failure, told):
                     standing += 1
                     recover(root, way, base)

@@ -368,6 +368,41 @@ def test_a_share_of_this_machine(target: Path, door: Door) -> None:
     assert target.read_bytes() == NEW
 
 
+# fsspec.
+
+
+@pytest.mark.parametrize("start", ["durable://", ""])
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("C:\\a\\b", "C:/a/b"),
+        ("C:/a\\b", "C:/a/b"),
+        ("\\\\server\\share\\b", "//server/share/b"),
+        ("//server/share/b", "//server/share/b"),
+    ],
+)
+def test_what_fsspec_calls_a_path(start: str, path: str, name: str) -> None:
+    pytest.importorskip("fsspec", reason="fsspec is not installed")
+    from durably.filesystem import DurableFileSystem
+
+    assert DurableFileSystem._strip_protocol(start + path) == name
+
+
+@pytest.mark.parametrize("slash", ["/", "\\"])
+def test_saving_through_fsspec(target: Path, slash: str) -> None:
+    fsspec: Any = pytest.importorskip("fsspec", reason="fsspec is not installed")
+    url = f"durable://{target}".replace("\\", slash)
+    with fsspec.open(url, "wb") as file:
+        file.write(NEW)
+        assert target.read_bytes() == OLD
+    assert target.read_bytes() == NEW
+    fs, name = fsspec.url_to_fs(url)
+    fs.pipe(f"{name}2", OLD)
+    fs.mv(f"{name}2", name)
+    assert fs.ls(str(target.parent)) == [target.as_posix()]
+    assert target.read_bytes() == OLD
+
+
 # Text.
 
 

@@ -2,8 +2,9 @@
 
 Not a reader, not the program that starts after a crash, not the machine that comes back from a
 power cut. `atomic_write`, `write_bytes` and `write_text` save what is in memory, `open` a stream,
-`staged_path` what another library writes to a file name, `staged_directory` a whole tree. Each returns or holds a `Receipt`; `probe`
-says beforehand what a place can promise, and `sweep` removes what a killed process left behind.
+`staged_path` what another library writes to a file name, `staged_directory` a whole tree, `Batch` many
+files with shared flushes. Each returns or holds a `Receipt`; `probe` says beforehand what a place can
+promise, and `sweep` removes what a killed process left behind.
 """
 
 from durably._batch import Batch

@@ -175,9 +175,14 @@ class Staging:
         with self._relief:  # whoever comes next finds nothing half done
             with self._lock:
                 opened, self._open = self._open, []
-            self._put_all_away(opened)
+            try:
+                self._put_all_away(opened)
+            except BaseException:
+                self._open += opened  # an interrupt: what is still open waits for the next turn
+                raise
 
     def _put_all_away(self, opened: list[Opened]) -> None:
+        opened = [entry for entry in opened if entry[0].files.get(entry[1].name) is entry[1]]
         for place, _, _ in opened:
             place.disk.shared = place.disk.shared or self._is_worthwhile(place.disk)
         for place, save, _ in opened:
@@ -185,7 +190,7 @@ class Staging:
                 with _own_error(self, place, save):
                     self.routine.start_flush(save.fd)
         for place, save, size in opened:
-            if save.name in place.files:
+            if place.files.get(save.name) is save:
                 with _own_error(self, place, save):
                     self._put_away(place, save, size)
 

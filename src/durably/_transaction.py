@@ -15,6 +15,7 @@ from durably._recover import recover_standing
 from durably._saving import level_kept, note_leftovers
 from durably._transaction_receipt import TransactionReceipt
 from durably._transaction_writer import StagedFile, TransactionWriter
+from durably._txn import _plan
 from durably._txn._course import commit, commit_one
 from durably._txn._names_below import parts_below
 from durably._txn._root import Root
@@ -31,8 +32,8 @@ if TYPE_CHECKING:
     from durably._modes import TextMode, UpdateMode, WriteMode
     from durably._options import SaveOptions
     from durably._paths import StrPath
-    from durably._txn._journal import Operation
-    from durably._txn._staging import Expected
+    from durably._txn._operations import Operation
+    from durably._txn._staged import Expected
 
 _NEW, _OPEN, _OVER = "new", "open", "over"
 
@@ -314,11 +315,11 @@ class Transaction:
             raise ValueError(
                 f"still being written at the end of the transaction: {names}; no file was changed"
             )
-        operations = staging.operations()
+        operations = _plan.operations(staging)
         if len(operations) > 1:
-            commit(root, operations, staging.flusher.flush, staging.verify)
+            commit(root, operations, staging.flusher.flush, lambda: _plan.verify(staging))
         elif operations:
-            commit_one(root, operations[0], staging.flusher.flush, staging.verify)
+            commit_one(root, operations[0], staging.flusher.flush, lambda: _plan.verify(staging))
         staging.settle(operations)
         self.receipt = _receipt(root, operations)
 

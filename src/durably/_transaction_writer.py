@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from durably._options import Options, SaveOptions
     from durably._stream import Channel
     from durably._txn._root import Parts
-    from durably._txn._staging import Expected, StagedSave, Staging
+    from durably._txn._staged import Expected, StagedSave
+    from durably._txn._staging import Staging
 
     F_co = TypeVar("F_co", bound=IO[Any], covariant=True)
 

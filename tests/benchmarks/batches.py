@@ -190,7 +190,9 @@ def growth(parent: Path, rounds: int) -> list[dict[str, str | float]]:
                 runs = [_grown(place / f"{count}-{number}", count) for number in range(rounds)]
                 seconds, peak = min(run[0] for run in runs), max(run[1] for run in runs)
                 each, mebibytes = seconds / count * 1e6, peak / 1024
-                print(f"{kind}: {count} files: {each:.1f} us each, {mebibytes:.1f} MiB at the peak", flush=True)
+                print(
+                    f"{kind}: {count} files: {each:.1f} us each, {mebibytes:.1f} MiB at the peak", flush=True
+                )
                 found.append({"file_system": kind, "files": count, "us_each": each, "peak_mib": mebibytes})
     return found
 
@@ -216,7 +218,8 @@ def main() -> None:
     wanted = arguments.figure or [*_TARGETS, "growth"]
     ratios: list[Ratio] = []
     for kind in filter(_TARGETS.__contains__, wanted):
-        for ratio in on_fresh(kind, arguments.disk, *((3, 200) if arguments.quick else (arguments.rounds, 1000))):
+        rounds, count = (3, 200) if arguments.quick else (arguments.rounds, 1000)
+        for ratio in on_fresh(kind, arguments.disk, rounds, count):
             ratios.append(ratio)
             print(
                 f"{ratio.figure}: {ratio.contender} takes {ratio.median:.2f} x the time of {ratio.base} "

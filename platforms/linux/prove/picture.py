@@ -17,7 +17,7 @@ from .pages import KINDS, PLACE
 
 PICTURE = PLACE / "peers.svg"
 _WHAT = (("torn", "a file was torn", "#b3261e"), ("lost", "an acknowledged file was lost or old", "#e8a33d"))
-_ROW, _WIDTH = 0.32, 10.0
+_ROW, _WIDTH, _THICK = 0.36, 10.0, 0.4
 
 
 def digest(record: dict[str, Any]) -> str:
@@ -64,13 +64,14 @@ def _draw(record: dict[str, Any]) -> None:
 
 
 def _panel(axis: Any, kind: str, names: list[str], rows: dict[str, dict[str, Any]]) -> None:
-    left = [0] * len(names)
-    for key, label, colour in _WHAT:
-        widths = [rows[name][key] for name in names]
-        axis.barh(names, widths, left=left, color=colour, label=label, height=0.7)
-        left = [start + width for start, width in zip(left, widths, strict=True)]
-    for at, total in enumerate(left):
-        axis.text(total, at, f" {total}", va="center", fontsize=8)
+    # Side by side: after one power cut one file may be torn and another lost.
+    for shift, (key, label, colour) in enumerate(_WHAT):
+        counts = [rows[name][key] for name in names]
+        places = [at + (shift - 0.5) * _THICK for at in range(len(names))]
+        axis.barh(places, counts, color=colour, label=label, height=_THICK)
+        for count, place in zip(counts, places, strict=True):
+            axis.text(count, place, f" {count}", va="center", fontsize=7)
+    axis.set_yticks(range(len(names)), names)
     axis.set_title(kind, fontsize=10)
     if not axis.yaxis_inverted():
         axis.invert_yaxis()

@@ -74,9 +74,8 @@ def _tell(receipt: durably.BatchReceipt, unread: dict[str, str], report: Report,
         put_json({**fields, "durability": levels, "reasons": sorted(reasons), "lost": lost})
     elif not report.quiet:
         if reasons:
-            complain(
-                f"{shown(report.path)}: {asked!r} was asked for and is not kept ({'; '.join(sorted(reasons))})"
-            )
+            why = "; ".join(sorted(reasons))
+            complain(f"{shown(report.path)}: {asked!r} was asked for and is not kept ({why})")
         if lost:
             complain(f"{shown(report.path)}: metadata of old files could not all be kept: {', '.join(lost)}")
     return _exit.NOT_DONE if unread else _exit.DONE

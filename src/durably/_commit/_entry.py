@@ -33,6 +33,23 @@ def enter(calls: Syscalls, save: Save, path: str, start: int | None) -> int:
         return _open_otherwise(calls, save, head, start, error)
 
 
+def borrow(calls: Syscalls, save: Save, directory: int, identity: object) -> bool:
+    """Have a directory that another save has open, if the path still leads to it."""
+    head, _, name = save.path.rpartition("/")
+    if name in ("", ".", ".."):
+        return False
+    try:
+        there = calls.stat(head)
+    except OSError:
+        return False  # `enter` meets it as well, and tells
+    if (there.st_dev, there.st_ino) != identity:
+        return False
+    save.directory = save.staging = save.borrowed = directory
+    save.name = name
+    save.where = head
+    return True
+
+
 def _open_otherwise(calls: Syscalls, save: Save, path: str, start: int | None, error: OSError) -> int:
     if isinstance(error, FileNotFoundError) and save.options.make_parents:
         return _make(calls, save, path, start)

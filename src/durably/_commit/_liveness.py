@@ -55,7 +55,7 @@ def claim(calls: Syscalls, directory: int, name: str) -> int | None:
 
 
 def shelter(calls: Syscalls, directory: int) -> int | None:
-    """A descriptor of the directory under a shared lock; None where somebody else has it, or none is to be had."""
+    """The directory once more, under a shared lock; None where others have it, or there are no locks."""
     fd = calls.dup(directory)
     try:
         calls.flock(fd, SHARED_LOCK)

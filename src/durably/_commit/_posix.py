@@ -175,13 +175,7 @@ class Posix(Routine):
         _publishing.publish(self, save)
 
     def is_published(self, save: Save) -> bool:
-        if save.identity is None or save.in_place:
-            return False
-        try:
-            target = self.calls.stat(save.name, dir_fd=save.directory, follow_symlinks=False)
-        except FileNotFoundError:
-            return False
-        return (target.st_dev, target.st_ino) == save.identity
+        return _publishing.is_published(self.calls, save)
 
     def move_exclusively(self, save: Save, directory: int, name: str) -> None:
         """Move the temporary to a name that must not exist."""
@@ -203,17 +197,7 @@ class Posix(Routine):
         return self.calls.open(save.name, WRITE, dir_fd=save.directory)
 
     def remove(self, save: Save) -> None:
-        fd, save.fd = save.fd, CLOSED
-        if fd != CLOSED:
-            try:
-                self.calls.close(fd)
-            except OSError:
-                pass  # the file is thrown away
-        try:
-            _removal.remove_staged(self, save)
-        finally:
-            if not save.published:
-                _removal.remove_made(self, save)
+        _removal.remove(self, save)
 
     def release(self, save: Save) -> None:
         if save.closing or save.made or save.fd != CLOSED or save.staging is not save.directory:
@@ -253,19 +237,7 @@ class Posix(Routine):
         return status.st_dev, status.st_ino
 
     def borrow(self, save: Save, directory: int, identity: object) -> bool:
-        head, _, name = save.path.rpartition("/")
-        if name in ("", ".", ".."):
-            return False
-        try:
-            there = self.calls.stat(head)
-        except OSError:
-            return False  # `locate` meets it as well, and tells
-        if (there.st_dev, there.st_ino) != identity:
-            return False
-        save.directory = save.staging = save.borrowed = directory
-        save.name = name
-        save.where = head
-        return True
+        return _entry.borrow(self.calls, save, directory, identity)
 
     def keep_directory(self, directory: int) -> int:
         return self.calls.dup(directory)

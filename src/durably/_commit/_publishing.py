@@ -13,6 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from durably._commit._posix import Posix
     from durably._save import Save
+    from durably._syscalls import Syscalls
 
 # "This file system has no flush for directories": network mounts, VirtualBox shares.
 NO_DIRECTORY_FLUSH = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
@@ -77,6 +78,17 @@ def _took_place(routine: Posix, save: Save, error: OSError) -> bool:
     except OSError:
         message = f"the rename failed ({error.strerror}), and the target could not be checked"
         raise OutcomeUnknownError(error.errno, message, save.path) from error
+
+
+def is_published(calls: Syscalls, save: Save) -> bool:
+    """Whether the target is the temporary's file, by identity."""
+    if save.identity is None or save.in_place:
+        return False
+    try:
+        target = calls.stat(save.name, dir_fd=save.directory, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return (target.st_dev, target.st_ino) == save.identity
 
 
 def _drop_name(routine: Posix, save: Save) -> None:

@@ -7,6 +7,7 @@ import stat
 
 from durably import _names
 from durably._commit._flags import DIRECTORY, NOFOLLOW
+from durably._save import CLOSED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,7 +21,22 @@ _DEEPEST = 64
 _ATTEMPTS = 20
 
 
-def remove_staged(routine: Posix, save: Save) -> None:
+def remove(routine: Posix, save: Save) -> None:
+    """Close and remove the temporary, and what was made on the way if nothing was published there."""
+    fd, save.fd = save.fd, CLOSED
+    if fd != CLOSED:
+        try:
+            routine.calls.close(fd)
+        except OSError:
+            pass  # the file is thrown away
+    try:
+        _remove_staged(routine, save)
+    finally:
+        if not save.published:
+            _remove_made(routine, save)
+
+
+def _remove_staged(routine: Posix, save: Save) -> None:
     """Remove the temporary under every name that it may have, and the private directory."""
     try:
         unlink_staged(routine, save, save.second)
@@ -56,7 +72,7 @@ def _is_there(routine: Posix, directory: int, name: str) -> bool:
     return True
 
 
-def remove_made(routine: Posix, save: Save) -> None:
+def _remove_made(routine: Posix, save: Save) -> None:
     """Remove the directories that were made on the way, as far as they are empty."""
     for parent, name in reversed(save.made):
         if name:

@@ -6,6 +6,7 @@ import errno
 import stat
 
 from durably import _names
+from durably._commit._tree_exchange import refused
 from durably._errors import UnsupportedError
 
 TYPE_CHECKING = False
@@ -60,5 +61,5 @@ def switch(trees: Trees, save: TreeSave) -> None:
             trees.move(save.staging, save.name, save.directory, save.name)
     except OSError as error:
         if not trees.took_place(save, error):
-            raise trees.refused(save, error) from error
+            raise refused(save, error) from error
     save.steps.append("rename link")

@@ -7,7 +7,7 @@ import os
 import stat
 
 from durably import _names
-from durably._commit import _entry, _private, _tree_links, _tree_marks
+from durably._commit import _entry, _private, _tree_exchange, _tree_kept, _tree_links, _tree_marks
 from durably._commit._flags import DIRECTORY, NOFOLLOW
 from durably._commit._publishing import NO_DIRECTORY_FLUSH
 from durably._commit._tree_copy import copy_tree
@@ -22,14 +22,6 @@ if TYPE_CHECKING:
     from durably._commit._posix import Posix
     from durably._save import Save, TreeSave
 
-# How kernels and file systems refuse a rename with a flag; EXDEV is overlayfs's for a lower directory.
-NO_FLAG = {
-    errno.EINVAL,
-    errno.ENOSYS,
-    errno.ENOTSUP,
-    errno.EOPNOTSUPP,
-    errno.EXDEV,
-}
 _PLAIN = 0o777
 _KEPT_BITS = stat.S_ISGID | stat.S_ISVTX
 
@@ -56,7 +48,7 @@ class Trees(TreeRoutine):
         try:
             self.move(directory, name, other, other_name)
         except OSError as error:
-            if error.errno not in NO_FLAG:
+            if error.errno not in _tree_exchange.NO_FLAG:
                 raise
             self.calls.replace(name, other_name, src_dir_fd=directory, dst_dir_fd=other)
 
@@ -88,7 +80,7 @@ class Trees(TreeRoutine):
         save.directory = save.staging = _entry.enter(self.calls, save, path, None)
         self.look(save)
         if save.keep_old is not None:
-            self._locate_kept(save, save.keep_old)
+            _tree_kept.locate(self.posix, save, save.keep_old)
 
     def look(self, save: TreeSave) -> None:
         """See what the target is. Sets ``old``; refuses everything but a directory that can be moved."""
@@ -127,58 +119,12 @@ class Trees(TreeRoutine):
             )
             raise UnsupportedError(errno.EBUSY, message, save.path)
 
-    def _locate_kept(self, save: TreeSave, path: str) -> None:
-        path = path.rstrip("/") or path
-        head, slash, name = path.rpartition("/")
-        if name in ("", ".", ".."):
-            raise ValueError(f"keep_old must name what the old directory is to be called, not {path!r}")
-        if _names.parse(name) is not None:
-            raise ValueError(f"keep_old must not be a name that durably.sweep looks at: {path!r}")
-        kept = self.calls.open(head or slash or ".", DIRECTORY)
-        save.made = (*save.made, (kept, ""))  # flushed with the others, and closed at the end
-        if not self.posix.is_same_mount(save.directory, kept):
-            message = "keep_old lies on another file system than the target; nothing was changed"
-            raise OSError(errno.EXDEV, message, path)
-        if save.old is not None and self._is_inside(save, kept):
-            raise ValueError(f"keep_old lies inside the directory that is to be kept: {path!r}")
-        self._check_free(save, kept, name, path)
-        save.kept = kept, name
-
-    def _check_free(self, save: TreeSave, kept: int, name: str, path: str) -> None:
-        if (self._identity(kept), name) == (self._identity(save.directory), save.name):
-            raise ValueError(f"keep_old names the target itself: {path!r}")
-        try:
-            self.posix.lookup(kept, name)
-        except FileNotFoundError:
-            return
-        message = "keep_old names something that exists already; nothing was changed"
-        raise FileExistsError(errno.EEXIST, message, path)
-
-    def _is_inside(self, save: TreeSave, kept: int) -> bool:
-        assert save.old is not None
-        here, top = self.calls.dup(kept), False
-        try:
-            while not top:
-                identity = self._identity(here)
-                if identity == (save.old.st_dev, save.old.st_ino):
-                    return True
-                left, here = here, self.calls.open("..", DIRECTORY, dir_fd=here)
-                self.calls.close(left)
-                top = self._identity(here) == identity
-        finally:
-            self.calls.close(here)
-        return False
-
-    def _identity(self, directory: int) -> tuple[int, int]:
-        found = self.calls.fstat(directory)
-        return found.st_dev, found.st_ino
-
     # The new tree.
 
     def create(self, save: TreeSave) -> str:
         _private.make(self.posix, save)
         if save.fallback is None:
-            self._rehearse(save)
+            _tree_exchange.rehearse(self, save)
         self.calls.mkdir(save.name, _PLAIN, dir_fd=save.staging)
         save.fd = self.calls.open(save.name, DIRECTORY | NOFOLLOW, dir_fd=save.staging)
         save.plain_mode = stat.S_IMODE(self.calls.fstat(save.fd).st_mode)
@@ -188,32 +134,6 @@ class Trees(TreeRoutine):
         fd, save.fd = save.fd, CLOSED
         self.calls.close(fd)
         return os.path.join(self.posix.location(save, save.private or ""), save.name)
-
-    def _rehearse(self, save: TreeSave) -> None:
-        """Find out before the caller writes whether the step that will publish the tree works here."""
-        if save.old is None and save.options.overwrite:
-            return  # a plain rename does, where there is no other
-        one, two = _names.fresh("d"), _names.fresh("d")
-        self.calls.mkdir(one, _PLAIN, dir_fd=save.staging)
-        try:
-            if save.old is None:
-                self.move(save.staging, one, save.staging, two)
-            else:
-                self.calls.mkdir(two, _PLAIN, dir_fd=save.staging)
-                self.swap(save.staging, one, save.staging, two)
-                self.calls.rmdir(one, dir_fd=save.staging)
-        except OSError as error:
-            raise self.refused(save, error) from error
-        self.calls.rmdir(two, dir_fd=save.staging)
-
-    def refused(self, save: TreeSave, error: OSError) -> OSError:
-        """The error that says that there is no such rename here; others stay what they are."""
-        if error.errno not in NO_FLAG:
-            return error
-        what = "create a directory without replacing one" if save.old is None else "exchange two directories"
-        advice = "" if save.old is None else "; fallback='symlink' keeps versions behind a link instead"
-        message = f"cannot {what} here ({error.strerror}); the target was not changed{advice}"
-        return UnsupportedError(errno.ENOTSUP, message, save.path)
 
     def _copy_old(self, save: TreeSave) -> None:
         name = save.old_version or save.name
@@ -237,7 +157,8 @@ class Trees(TreeRoutine):
         size = measure(self.posix, save.fd, early=early)
         self.look(save)
         self.dress(save)
-        save.identity = self._identity(save.fd)
+        new = self.calls.fstat(save.fd)
+        save.identity = new.st_dev, new.st_ino
         if save.fallback is not None:
             _tree_links.stage(self, save)
         elif save.old is not None and save.kept is not None:
@@ -296,52 +217,10 @@ class Trees(TreeRoutine):
         if save.version is not None:
             _tree_links.switch(self, save)
         elif save.old is None:
-            self._appear(save)
+            _tree_exchange.appear(self, save)
         else:
-            self._exchange(save)
+            _tree_exchange.exchange(self, save)
         save.published = True
-
-    def _appear(self, save: TreeSave) -> None:
-        move = self.move_anyhow if save.options.overwrite else self.move
-        try:
-            move(save.staging, save.name, save.directory, save.name)
-        except FileExistsError:
-            if not save.options.overwrite:
-                raise
-            self.look(save)  # somebody else made it meanwhile
-            self._exchange(save)
-            return
-        except OSError as error:
-            if not self.took_place(save, error):
-                raise self.refused(save, error) from error
-        save.steps.append("rename")
-
-    def _exchange(self, save: TreeSave) -> None:
-        try:
-            self.swap(save.staging, save.name, save.directory, save.name)
-        except OSError as error:
-            if not self.took_place(save, error):
-                raise self.refused(save, error) from error
-        self._check_exchanged(save)
-        save.steps.append("exchange")
-
-    def _check_exchanged(self, save: TreeSave) -> None:
-        """Take the exchange back if it was not with a directory: the call exchanges one with anything."""
-        try:
-            if stat.S_ISDIR(self.posix.lookup(save.staging, save.name).st_mode):
-                return
-            message = "became something else than a directory meanwhile; it was not changed"
-            cause: OSError = NotADirectoryError(errno.ENOTDIR, message, save.path)
-        except OSError as error:
-            cause = error
-        try:
-            self.swap(save.staging, save.name, save.directory, save.name)
-        except OSError as error:
-            if self.took_place(save, error):
-                message = f"was exchanged, and what it was before could not be looked at ({cause.strerror})"
-                raise OutcomeUnknownError(cause.errno, message, save.path) from error
-        save.publishing = False
-        raise cause
 
     def took_place(self, save: TreeSave, error: OSError) -> bool:
         """Whether a rename that reported an error has happened all the same."""
@@ -354,20 +233,7 @@ class Trees(TreeRoutine):
     # Afterwards.
 
     def keep(self, save: TreeSave) -> None:
-        assert save.kept is not None
-        directory, name = self._place_of_old(save)
-        try:
-            self.posix.lookup(directory, name)
-        except FileNotFoundError:
-            return
-        kept, kept_name = save.kept
-        self.move_anyhow(directory, name, kept, kept_name)
-        save.steps.append("keep old")
-
-    def _place_of_old(self, save: TreeSave) -> tuple[int, str]:
-        if save.old_version is not None:
-            return save.directory, save.old_version
-        return save.staging, save.name
+        _tree_kept.keep(self, save)
 
     def leftovers(self, save: TreeSave) -> tuple[str, ...]:
         version = save.old_version if save.published else save.version

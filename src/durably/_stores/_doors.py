@@ -119,8 +119,7 @@ class StagedObject:
     def drop(self) -> None:
         """Remove the directory."""
         directory, self._directory = self._directory, ""
-        if directory:
-            shutil.rmtree(directory)
+        shutil.rmtree(directory)
 
     def __del__(self) -> None:
         if self._directory and self._generation == _forks.generation:

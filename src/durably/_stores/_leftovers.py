@@ -41,8 +41,10 @@ def sweep(named: Any, options: dict[str, Any], older_than: float, *, dry_run: bo
 
 
 def _treated(
-    name: str, age: float, remove: Callable[[], object], older_than: float, *, dry_run: bool
+    name: str, age: float | None, remove: Callable[[], object], older_than: float, *, dry_run: bool
 ) -> Found:
+    if age is None:
+        return name, False, "the store does not tell its age"
     if age < older_than:
         return name, False, f"changed {age:.0f} seconds ago"
     if not dry_run:
@@ -55,7 +57,7 @@ def _treated(
     return name, True, f"unchanged for {age:.0f} seconds"
 
 
-def _uploads(target: Target) -> Iterator[tuple[str, float, Callable[[], object]]]:
+def _uploads(target: Target) -> Iterator[tuple[str, float | None, Callable[[], object]]]:
     """The uploads to keys that begin with the path."""
     bucket, prefix, _ = target.fs.split_path(target.path)
     where: dict[str, Any] = {"Bucket": bucket, "Prefix": prefix}
@@ -71,23 +73,21 @@ def _uploads(target: Target) -> Iterator[tuple[str, float, Callable[[], object]]
         where |= {"KeyMarker": page["NextKeyMarker"], "UploadIdMarker": page["NextUploadIdMarker"]}
 
 
-def _temporaries(target: Target, store: Renamed) -> Iterator[tuple[str, float, Callable[[], object]]]:
+def _temporaries(target: Target, store: Renamed) -> Iterator[tuple[str, float | None, Callable[[], object]]]:
     """The files of durably's own pattern in a directory."""
     target.fs.invalidate_cache()
     for entry in target.fs.ls(target.path, detail=True):
         path = entry["name"]
         if _names.parse(posixpath.basename(path)) is not None and entry["type"] == "file":
-            yield path, time.time() - _changed(entry), partial(store.remove, path)
+            yield path, _age(entry), partial(store.remove, path)
 
 
-def _changed(entry: dict[str, Any]) -> float:
-    """When an entry was last changed, as its server's clock has it."""
-    for name in ("mtime", "modified", "modify"):
+def _age(entry: dict[str, Any]) -> float | None:
+    """The seconds since an entry was last changed, by its server's clock."""
+    for name in ("mtime", "modified", "modify", "created"):
         value = entry.get(name)
-        if isinstance(value, datetime):
-            return value.timestamp()
-        if isinstance(value, (int, float)):
-            return float(value)
         if isinstance(value, str):  # FTP's MLSD: RFC 3659
-            return datetime.strptime(value[:14], "%Y%m%d%H%M%S").replace(tzinfo=UTC).timestamp()
-    return time.time()  # not told: too young
+            value = datetime.strptime(value[:14], "%Y%m%d%H%M%S").replace(tzinfo=UTC)
+        if value is not None:
+            return time.time() - (value.timestamp() if isinstance(value, datetime) else float(value))
+    return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from typing import TYPE_CHECKING, Any
@@ -39,12 +40,12 @@ class Spool:
         try:
             save.store.fetch(self._kept)
             save.replaced = True
-        except FileNotFoundError as error:
-            if must_exist:
+        except Exception as error:  # noqa: BLE001 # each client has its own
+            # smbprotocol's is of another class, and fsspec's may have no number.
+            missing = isinstance(error, FileNotFoundError) or getattr(error, "errno", None) == errno.ENOENT
+            if must_exist or not missing:
                 fail(error, save.path)
             save.replaced = False
-        except Exception as error:  # noqa: BLE001 # raised again
-            fail(error, save.path)
 
     def _open(self, save: StoreSave, mode: Mode) -> None:
         routine = _commit.routine()

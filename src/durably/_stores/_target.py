@@ -46,7 +46,10 @@ def located(named: Any, options: Options) -> Target | str:
     storage = options.pop("storage_options", None)
     fs = options.pop("fs", None)
     if fs is None and isinstance(named, str):
-        return _of_url(str.__str__(named), storage)  # an Enum's member shows its name, and means its value
+        target = _of_url(str.__str__(named), storage)  # an Enum's member shows its name, and means its value
+        if isinstance(target, str) and storage:
+            raise ValueError("storage_options go with a URL of a store, and this is a local file")
+        return target
     if storage is not None:
         raise ValueError("storage_options go with a URL; what names its own file system takes none")
     if fs is None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _TOKEN = "durably-save"  # noqa: S105 # the name of an object's metadata
+_AZURE_TOKEN = "durably_save"  # noqa: S105 # where it must be an identifier
 _GATEWAY = (502, 504)
 _UNSENT = ("NoCredentialsError", "PartialCredentialsError", "ParamValidationError")  # botocore's
 
@@ -214,7 +215,8 @@ class GCS(Upload):
         if self.file.location is not None:
             self.abort()  # a session that is over refuses this, and so the answer stays unknown
             return False
-        return False if getattr(error, "code", None) not in (None, *_GATEWAY) else None
+        refused = isinstance(error, FileExistsError) or getattr(error, "code", None) not in (None, *_GATEWAY)
+        return False if refused else None
 
 
 class Azure(Upload):
@@ -228,19 +230,24 @@ class Azure(Upload):
     def landed(self, error: Exception) -> bool | None:
         # The blocks have random names of our own.
         ours: list[str] = list(self.file._block_list or ())  # noqa: SLF001 # adlfs tells them nowhere else
-        there: list[str] | None = import_module("fsspec.asyn").sync(self.fs.loop, self._committed)
-        if there == ours:
-            return True if ours else None
+        blocks, mark = import_module("fsspec.asyn").sync(self.fs.loop, self._committed)
+        if mark == self.token if self.fresh else blocks == ours != []:
+            return True
         return False if isinstance(error, FileExistsError) or _status(error) else None
 
-    async def _committed(self) -> list[str] | None:
+    def marks(self) -> dict[str, Any]:
+        return {"metadata": {_AZURE_TOKEN: self.token}} if self.fresh else {}
+
+    async def _committed(self) -> tuple[list[str], str | None]:
+        """The blocks of the blob that is there, and its mark."""
         container, blob, _ = self.fs.split_path(self.path)
         async with self.fs.service_client.get_blob_client(container, blob) as client:
             try:
                 committed, _ = await client.get_block_list("committed")
             except import_module("azure.core.exceptions").ResourceNotFoundError:
-                return None
-        return [block.id for block in committed]
+                return [], None
+            mark = (await client.get_blob_properties()).metadata.get(_AZURE_TOKEN)
+        return [block.id for block in committed], mark
 
 
 def _status(error: Exception) -> bool:

@@ -12,7 +12,8 @@ from durably import _names
 from durably._errors import NotDurableError, OutcomeUnknownError, RecoveryNeededError, UnsupportedError
 from durably._saving import note_leftovers
 from durably._txn import _journal, _recovery
-from durably._txn._journal import BACK, FORWARD, identity
+from durably._txn._journal import BACK, FORWARD
+from durably._txn._operations import identity
 from durably._txn._states import found, step_forward
 
 TYPE_CHECKING = False
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any
 
-    from durably._txn._journal import Operation
+    from durably._txn._operations import Operation
     from durably._txn._root import Parts, Root
 
 

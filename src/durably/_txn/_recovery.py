@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, Literal
 
-    from durably._txn._journal import Operation
+    from durably._txn._operations import Operation
     from durably._txn._root import Root
     from durably._txn._states import State
 

@@ -7,69 +7,21 @@ import os
 import stat
 
 from durably import _names
-from durably._save import Save
 from durably._saving import discard
-from durably._txn import _journal
-from durably._txn._course import changed
 from durably._txn._flusher import Flusher
-from durably._txn._journal import Operation, identity
+from durably._txn._operations import Identity, Operation, identity
+from durably._txn._staged import File, StagedSave, Tree
 from durably._txn._states import found
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from types import EllipsisType
     from typing import Any
 
-    from durably._names import Kind
     from durably._options import Options
-    from durably._txn._journal import Identity
     from durably._txn._root import Parts, Root
-
-    Expected = bytes | None | EllipsisType
+    from durably._txn._staged import Expected
 
 _CHUNK = 1 << 20
-
-
-class StagedSave(Save):
-    """The save of a file of a transaction: closed when it is written, and published with the others."""
-
-    closes = True
-    parts: Parts = ()
-    """The target, from the root."""
-    tree: Tree | None = None
-
-    @property
-    def kind(self) -> Kind:
-        """The kind of name that the temporary gets."""
-        return "t"
-
-
-class Tree:
-    """Directories that do not exist yet, staged as one that is renamed to its place."""
-
-    __slots__ = ("made", "staged", "target", "where")
-
-    def __init__(self, target: Parts, where: Parts, staged: str) -> None:
-        self.target = target
-        self.where = where
-        """The directory on the disk that it lies in, where its place is."""
-        self.staged = staged
-        self.made: list[Parts] = []
-        """The directories in it."""
-
-
-class File:
-    """One target, as the transaction would leave it."""
-
-    __slots__ = ("expected", "staged", "tree")
-
-    def __init__(self) -> None:
-        self.staged: str | None = None
-        """The name of the new file in the target's directory (in a tree: its own name); None: removed."""
-        self.tree: Tree | None = None
-        """The tree that it lies in; then it is no operation of its own."""
-        self.expected: Expected = ...
-        """What the old file must hold."""
 
 
 class Staging:
@@ -338,38 +290,6 @@ class Staging:
         self.remove(old, path)
 
     # The end.
-
-    def operations(self) -> list[Operation]:
-        """What is to be published, by directory."""
-        found_ones = [self._tree(target, tree) for target, tree in self.trees.items()]
-        found_ones += [
-            Operation(parts[:-1], parts[-1], staged=file.staged, old=self.met[parts])
-            for parts, file in self.files.items()
-            if file.tree is None and not (file.staged is None and self.met[parts] is None)
-        ]
-        # A tree that only a failed write, or a removal, has left is not published.
-        wanted = [each for each in found_ones if each.inside is None or any(each.inside.values())]
-        return sorted(wanted, key=lambda each: each.where)
-
-    def _tree(self, target: Parts, tree: Tree) -> Operation:
-        # The inner before the outer: in that order they are flushed.
-        inside: dict[str, Identity | None] = {"/".join(parts): None for parts in reversed(tree.made)}
-        for parts, file in self.files.items():
-            if file.tree is not None and parts[: len(target)] == target:
-                inside["/".join(parts[len(target) :])] = _journal.Identity(0, 0, 0)
-        return Operation(target[:-1], target[-1], staged=tree.staged, inside=inside)
-
-    def verify(self) -> None:
-        """Raise where a file no longer holds what it must."""
-        for parts, file in self.files.items():
-            if file.expected is not ... and file.expected is not None:
-                directory = self.root.walk(parts[:-1])
-                try:
-                    there = found(self.root, directory, parts[-1])
-                    if there is None or self.content(directory, parts[-1]) != file.expected:
-                        raise changed(self.root, parts)
-                finally:
-                    self.root.leave(directory)
 
     def settle(self, operations: list[Operation]) -> None:
         """These are published: throw away the trees that are not."""

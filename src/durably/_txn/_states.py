@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     import os
     from typing import Any, Final, Literal
 
-    from durably._txn._journal import Identity, Operation
+    from durably._txn._operations import Identity, Operation
     from durably._txn._root import Root
 
     State = Literal["done", "todo", "lost", "conflict"]

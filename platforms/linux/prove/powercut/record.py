@@ -169,7 +169,12 @@ def _work(recording: Recording, place: str, mark: str) -> None:
     system.sync(place)
     session.mark("begin")
     with noisy(noise, refused=work.refused):
-        work.course(session, work.writer)
+        try:
+            work.course(session, work.writer)
+        except OSError:
+            if not session.tolerant:
+                raise
+            # The file system has met the write that failed, and is read-only by now.
     noise.close()
     if work.overlay:
         system.unmount(session.root)

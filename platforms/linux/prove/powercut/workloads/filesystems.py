@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import os
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import durably
@@ -33,7 +35,7 @@ def changing(session: Session, writer: Writer) -> None:
         names = session.random.sample(_NAMES, session.random.randint(2, len(_NAMES)))
         changes = {name: session.content(session.random.choice(_SIZES)) for name in names}
         after = {**held, **changes}
-        if session.save_all(after, lambda changes=changes: writer(session.root, changes), together=True):
+        if session.save_all(after, partial(writer, session.root, changes), together=True):
             held = after
 
 
@@ -44,9 +46,7 @@ def piped(path: str, data: bytes) -> None:
 
 def opened(path: str, data: bytes) -> None:
     """`fsspec.open`, in several writes."""
-    import fsspec
-
-    with fsspec.open(f"durable://{path}", "wb") as file:
+    with _module("fsspec").open(f"durable://{path}", "wb") as file:
         for start in range(0, len(data), _PIECE):
             file.write(data[start : start + _PIECE])
 
@@ -117,12 +117,17 @@ def _durable() -> Any:
 
 
 def _own() -> Any:
-    from fsspec.implementations.local import LocalFileSystem
-
-    return LocalFileSystem(auto_mkdir=True)
+    return _module("fsspec.implementations.local").LocalFileSystem(auto_mkdir=True)
 
 
-PRODUCT = (
+def _module(name: str) -> Any:
+    return importlib.import_module(name)
+
+
+_IS_THERE = importlib.util.find_spec("fsspec") is not None
+
+
+_PRODUCT = (
     Workload("fsspec-pipe", replacing, piped, "fsspec-own-pipe", careless=piped_by_fsspec),
     Workload("fsspec-open", replacing, opened, "fsspec-own-pipe", careless=piped_by_fsspec),
     Workload("fsspec-append", growing, appended, "fsspec-own-append", careless=appended_by_fsspec),
@@ -130,12 +135,12 @@ PRODUCT = (
     Workload("fsspec-move", replacing, moved, "fsspec-own-move", careless=moved_by_fsspec),
     Workload("fsspec-transaction", changing, transaction, "fsspec-own-transaction", recover=recover),
 )
-CONTROLS = (
+_CONTROLS = (
     Workload("fsspec-own-pipe", replacing, piped_by_fsspec, expects=WHOLE | KEPT),
     Workload("fsspec-own-append", growing, appended_by_fsspec, expects=WHOLE | KEPT),
     Workload("fsspec-own-tree", planting, piped_by_fsspec, expects=WHOLE | KEPT),
     Workload("fsspec-own-move", replacing, moved_by_fsspec, expects=WHOLE | KEPT),
     Workload("fsspec-own-transaction", changing, transaction_by_fsspec, expects=WHOLE),
 )
-if importlib.util.find_spec("fsspec") is None:
-    PRODUCT, CONTROLS = (), ()
+PRODUCT = _PRODUCT if _IS_THERE else ()
+CONTROLS = _CONTROLS if _IS_THERE else ()
