@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import itertools
 import json
 import multiprocessing
 import os
@@ -759,6 +760,45 @@ def test_whatever_call_fails_a_name_is_changed_or_not(change: str, path: Path) -
             assert listed() == new, told
         elif change != "makedirs":
             assert listed() == old, told
+
+
+class Interrupting(RecordingSyscalls):
+    """A table whose N-th call is interrupted before it is made."""
+
+    def __init__(self, at: int) -> None:
+        super().__init__()
+        self.at = at
+
+    def _before(self, name: str, arguments: Any, keywords: Any, function: Any) -> None:
+        if len(self.record) == self.at:
+            raise KeyboardInterrupt
+
+
+@needs_linux
+@pytest.mark.parametrize("state", ["new", "replaced"])
+@pytest.mark.parametrize("write", WRITES)
+def test_interrupted_at_each_call(write: str, state: str, path: Path) -> None:
+    fs: Any = DurableFileSystem()
+    seen = set()
+    for number in itertools.count(1):
+        old = doors.prepare(path, state)
+        path.with_name("source").write_bytes(NEW)
+        before = doors.descriptors()
+        table = Interrupting(number)
+        try:
+            with use(table):
+                WRITES[write](fs, path)
+        except KeyboardInterrupt:
+            pass
+        else:
+            new = doors.read(path)
+            break
+        seen.add(doors.read(path))
+        assert doors.beside(path) <= {"source"}, table.record[-1]
+        if table.record[number - 1].name != "close":  # which then has not closed
+            assert doors.descriptors() == before, table.record[number - 1]
+    assert number > 5
+    assert seen <= {old, new}
 
 
 @needs_root

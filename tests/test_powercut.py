@@ -473,3 +473,12 @@ def test_a_proof_takes_the_place_of_the_one_before_and_of_no_other(tmp_path: Pat
     with pytest.raises(ValueError, match="crash on ext4"):
         proof.write([one | {"violations": 1}], path)
     assert path.read_bytes() == before
+
+
+@needs_rig
+def test_a_run_in_which_nothing_is_saved_shows_nothing(tmp_path: Path) -> None:
+    few = ("--workload", "sweep", "--rounds", "2", "--points", "4", "--file-system", "ext4")
+    process = rig("run", *few, place=tmp_path)
+    said, _ = process.communicate()
+    assert process.returncode == 1, said
+    assert "sweep has saved nothing in 2 rounds" in said

@@ -15,7 +15,6 @@ from durably._recover import recover_standing
 from durably._saving import level_kept, note_leftovers
 from durably._transaction_receipt import TransactionReceipt
 from durably._transaction_writer import StagedFile, TransactionWriter
-from durably._txn import _plan
 from durably._txn._course import commit, commit_one
 from durably._txn._names_below import parts_below
 from durably._txn._root import Root
@@ -315,11 +314,11 @@ class Transaction:
             raise ValueError(
                 f"still being written at the end of the transaction: {names}; no file was changed"
             )
-        operations = _plan.operations(staging)
+        operations = staging.operations()
         if len(operations) > 1:
-            commit(root, operations, staging.flusher.flush, lambda: _plan.verify(staging))
+            commit(root, operations, staging.flusher.flush, staging.verify)
         elif operations:
-            commit_one(root, operations[0], staging.flusher.flush, lambda: _plan.verify(staging))
+            commit_one(root, operations[0], staging.flusher.flush, staging.verify)
         staging.settle(operations)
         self.receipt = _receipt(root, operations)
 

@@ -209,7 +209,7 @@ class DurableFileSystem(LocalFileSystem, metaclass=_OneSpelling):  # type: ignor
     def _strip_protocol(cls, path: Any) -> Any:
         if type(path) is str and os.sep == "/" and path.startswith("/"):
             return path.rstrip("/") or "/"
-        return super()._strip_protocol(path)
+        return super()._strip_protocol(_entries.without_protocol(path, cls.protocol))
 
     def mkdir(self, path: Any, create_parents: bool = True, **kwargs: Any) -> None:
         """Make a directory; FileExistsError if there is anything of that name."""

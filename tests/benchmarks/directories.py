@@ -37,6 +37,7 @@ def main() -> None:
     parser.add_argument("figure", nargs="*", choices=[*_KINDS, []], help="default: all")
     parser.add_argument("--quick", action="store_true", help="one round of 100 files")
     parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--no-recipe", dest="recipe", action="store_false", help="it takes most of the time")
     parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument("--disk", type=Path, default=Path.cwd(), metavar="DIRECTORY")
     asked = parser.parse_args()
@@ -45,28 +46,37 @@ def main() -> None:
     for kind in asked.figure or _KINDS:
         with fresh(kind, asked.disk) as place:
             for state in ("new", "replaced"):
-                ratios += _measured(f"{count} files, {kind}, {state}", place, rounds, count, state)
-    for one in ratios:
-        took = f"{one.figure:28} {one.contender:26} {one.seconds * 1000:8.1f} ms"
-        ratio = f"{one.median:6.2f} x {one.base} ({one.low:.2f}-{one.high:.2f})"
-        print(f"{took}  {ratio}  {one.target or ''} {one.verdict}".rstrip())
+                found = _measured(
+                    f"{count} files, {kind}, {state}", place, rounds, count, state, asked.recipe
+                )
+                _print(found)
+                ratios += found
     if asked.json:
         asked.json.write_text(
             json.dumps([one.as_data() for one in ratios], indent=2) + "\n", encoding="utf-8"
         )
 
 
-def _measured(figure: str, place: Path, rounds: int, count: int, state: str) -> list[Ratio]:
+def _print(ratios: list[Ratio]) -> None:
+    for one in ratios:
+        took = f"{one.figure:28} {one.contender:26} {one.seconds * 1000:8.1f} ms"
+        ratio = f"{one.median:6.2f} x {one.base} ({one.low:.2f}-{one.high:.2f})"
+        print(f"{took}  {ratio}  {one.target or ''} {one.verdict}".rstrip(), flush=True)
+
+
+def _measured(
+    figure: str, place: Path, rounds: int, count: int, state: str, with_recipe: bool
+) -> list[Ratio]:
+    savers = {_TREE: _tree, _BATCH: _batch} | ({_RECIPE: recipe} if with_recipe else {})
     contenders = {
         name: _timed(save, place / str(number), count, state)
-        for number, (name, save) in enumerate({_TREE: _tree, _BATCH: _batch, _RECIPE: recipe}.items())
+        for number, (name, save) in enumerate(savers.items())
     }
     measured = Rounds(figure, contenders, rounds)
-    return [
-        measured.ratio(_TREE, _BATCH, _WANTED),
-        measured.ratio(_TREE, _RECIPE),
-        measured.ratio(_BATCH, _RECIPE),
-    ]
+    found = [measured.ratio(_TREE, _BATCH, _WANTED)]
+    if with_recipe:
+        found += [measured.ratio(_TREE, _RECIPE), measured.ratio(_BATCH, _RECIPE)]
+    return found
 
 
 def _timed(save: Callable[[str, int], None], directory: Path, count: int, state: str) -> Callable[[], float]:

@@ -108,6 +108,8 @@ class PosixEntries(Entries):
 
     def enter(self, directory: int, name: str) -> int:
         inner = self.calls.open(name, DIRECTORY | NOFOLLOW, dir_fd=directory)
+        if name == ".":
+            return inner
         try:
             self._check_mount(directory, inner)
         except BaseException:

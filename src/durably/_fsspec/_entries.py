@@ -29,6 +29,15 @@ def in_staging(path: str) -> bool:
     return _names.PREFIX in path and any(_names.parse(part) is not None for part in path.split("/"))
 
 
+def without_protocol(path: object, protocols: tuple[str, ...]) -> object:
+    """A path without the protocol of a URL, which fsspec before 2024.10 leaves there if it is not its own."""
+    for protocol in protocols:
+        for start in (f"{protocol}://", f"{protocol}:"):
+            if isinstance(path, str) and path.startswith(start):
+                return path[len(start) :]
+    return path
+
+
 def is_temporary(path: str) -> bool:
     """Whether a path is a temporary of durably's."""
     return _names.PREFIX in path and _names.parse(path.rpartition("/")[2]) is not None

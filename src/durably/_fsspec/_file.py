@@ -206,7 +206,7 @@ class DurableFile(io.BufferedIOBase):
         """
         try:
             self._file.flush()
-        except OSError as error:
+        except BaseException as error:
             self._throw_away(error)
             raise
 

@@ -15,7 +15,7 @@ from durably._txn._staging import Staging
 if TYPE_CHECKING:
     from durably._options import Options
     from durably._txn._root import Parts
-    from durably._txn._staging import Expected, StagedSave
+    from durably._txn._staged import Expected, StagedSave
 
 
 class MovingStaging(Staging):

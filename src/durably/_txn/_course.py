@@ -174,9 +174,17 @@ def _publish(root: Root, operations: list[Operation]) -> None:
     _conclude(root, operations)
     if root.flushes and "fsync directory" not in root.notes.skipped:
         root.notes.steps.append("fsync directories")
-    left = _recovery.drop(root, operations)
+    left = root.discard(_leftovers(operations))
     if left:
         root.notes.skipped["remove"] = f"left over: {', '.join(left)}"
+
+
+def _leftovers(operations: list[Operation]) -> Iterator[tuple[Parts, str | None]]:
+    """What published operations have left: the old files."""
+    for each in operations:
+        yield each.where, each.kept
+        if each.new is not None and each.old is not None and each.new.number == each.old.number:
+            yield each.where, each.staged  # rename(2) does nothing between two links to one file
 
 
 def _roll_back(root: Root, operations: list[Operation], error: BaseException) -> None:

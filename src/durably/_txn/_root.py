@@ -147,6 +147,15 @@ class Root:
         """A path for messages."""
         return os.path.join(self.path, *parts)
 
+    def _remove(self, directory: Any, name: str) -> None:
+        try:
+            self.entries.unlink(directory, name)
+        except FileNotFoundError:
+            pass
+        except OSError:
+            # A tree; on Windows perhaps a file that is read-only.
+            self.routine.remove_entry(directory, name)
+
     def discard(self, names: Iterable[tuple[Parts, str | None]]) -> tuple[str, ...]:
         """Remove temporaries, each a directory and a name. Returns the paths of those that stay."""
         left: list[str] = []
@@ -161,7 +170,7 @@ class Root:
                     if left_behind is not None:
                         self.leave(left_behind)
                     directory, last = self.walk(where), where
-                self.routine.remove_entry(directory, name)
+                self._remove(directory, name)
             except FileNotFoundError:
                 pass
             except OSError:

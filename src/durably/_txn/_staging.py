@@ -8,6 +8,7 @@ import stat
 
 from durably import _names
 from durably._saving import discard
+from durably._txn._course import changed
 from durably._txn._flusher import Flusher
 from durably._txn._operations import Identity, Operation, identity
 from durably._txn._staged import File, StagedSave, Tree
@@ -290,6 +291,39 @@ class Staging:
         self.remove(old, path)
 
     # The end.
+
+    def operations(self) -> list[Operation]:
+        """What is to be published, by directory."""
+        trees = [self._tree(tree) for tree in self.trees.values()]
+        files = [
+            Operation(parts[:-1], parts[-1], staged=file.staged, old=self.met[parts])
+            for parts, file in self.files.items()
+            if file.tree is None and not (file.staged is None and self.met[parts] is None)
+        ]
+        # A tree that only a failed write, or a removal, has left is not published.
+        full = [each for each in trees if each.inside and any(each.inside.values())]
+        return sorted([*full, *files], key=lambda each: each.where)
+
+    def _tree(self, tree: Tree) -> Operation:
+        target = tree.target
+        # The inner before the outer: in that order they are flushed.
+        inside: dict[str, Identity | None] = {"/".join(parts): None for parts in reversed(tree.made)}
+        for parts, file in self.files.items():
+            if file.tree is tree:
+                inside["/".join(parts[len(target) :])] = Identity(0, 0, 0)
+        return Operation(target[:-1], target[-1], staged=tree.staged, inside=inside)
+
+    def verify(self) -> None:
+        """Raise where a file no longer holds what it must."""
+        for parts, file in self.files.items():
+            if isinstance(file.expected, bytes):
+                directory = self.root.walk(parts[:-1])
+                try:
+                    there = found(self.root, directory, parts[-1])
+                    if there is None or self.content(directory, parts[-1]) != file.expected:
+                        raise changed(self.root, parts)
+                finally:
+                    self.root.leave(directory)
 
     def settle(self, operations: list[Operation]) -> None:
         """These are published: throw away the trees that are not."""

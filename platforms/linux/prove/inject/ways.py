@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 from functools import partial
+from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import durably
@@ -89,6 +91,17 @@ def _staged(path: str, **options: Any) -> Receipt | None:
     return staged.receipt
 
 
+def _piped(path: str) -> None:
+    durable: Any = import_module("durably.filesystem")
+    durable.DurableFileSystem().pipe(path, NEW)
+
+
+def _through_fsspec(path: str) -> None:
+    durable: Any = import_module("durably.filesystem")
+    with durable.DurableFileSystem().open(path, "wb") as file:
+        file.write(NEW)
+
+
 class GivenUpError(Exception):
     """What the body of a save raises that is to be discarded."""
 
@@ -105,6 +118,11 @@ def _staged_given_up(path: str) -> None:
         raise GivenUpError
 
 
+# They return no receipt, so that nothing says which metadata were lost.
+_FSSPEC = (
+    Way("DurableFileSystem pipe", _piped, carries=False),
+    Way("DurableFileSystem open", _through_fsspec, carries=False),
+)
 WAYS = (
     Way("write_bytes", _bytes),
     Way("write_text", _text),
@@ -139,6 +157,7 @@ WAYS = (
     Way("staged_path create", partial(_staged, overwrite=False), ("new",)),
     Way("staged_path make_parents", partial(_staged, make_parents=True), ("new",), target="a/b/target"),
     Way("staged_path allow_in_place", partial(_staged, allow_in_place=True), ("old",), in_place=True),
+    *(_FSSPEC if find_spec("fsspec") else ()),
     Way("open discarded", _given_up, discards=True),
     Way("staged_path discarded", _staged_given_up, discards=True),
 )

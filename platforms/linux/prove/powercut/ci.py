@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     Campaign = Callable[[Namespace], tuple[Count, Rows]]
 
 _FAULTS, _WRITES, _STATES, _POINTS = 100, 1, 1, 12
+_ROUNDS = 30
 _AGAIN = ("sweep", "stream-named", "staged-path")
 
 
@@ -77,7 +78,7 @@ def _product(asked: Namespace) -> Count:
     for shift, kind in enumerate(asked.file_system):
         for number, workload in enumerate(PRODUCT):
             loud = (number + shift) % 2 == 0
-            recording = Recording(kind, workload.name, seed=asked.seed, loud=loud)
+            recording = Recording(kind, workload.name, rounds=_ROUNDS, seed=asked.seed, loud=loud)
             results.append(tried(recording, budget, asked.keep))
     wrong = summed(results)
     return Count("power cuts", sum(one.points for one in results), wrong)

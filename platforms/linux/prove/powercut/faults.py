@@ -7,7 +7,6 @@ import time
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from . import courses
 from .check import check
 from .history import History
 from .log import WRITE
@@ -57,7 +56,7 @@ def _robbed(recording: Recording, careless: Any) -> bool:
 
 
 def _plain(kind: str, workload: Workload, seed: int) -> Recording:
-    usual = _FEW_ROUNDS if workload.course.__module__ == courses.__name__ else _SOME_ROUNDS
+    usual = _FEW_ROUNDS if workload.is_short else _SOME_ROUNDS
     rounds = _ROUNDS.get(workload.course.__name__, usual)
     return Recording(kind, workload.name, rounds=rounds, seed=seed, loud=False)
 

@@ -81,10 +81,15 @@ class Result(NamedTuple):
 
 
 def run(recording: Recording, budget: Budget, *, until: frozenset[str] = frozenset()) -> Result:
-    """Record, and check as many cuts as the budget says, or ``until`` such a violation is found."""
+    """Record, and check as many cuts as the budget says, or ``until`` such a violation is found.
+
+    Raises RuntimeError if the recording fails, or nothing was saved in it.
+    """
     started = time.monotonic()
     log = record(recording)
     recorded = time.monotonic()
+    if not History(log.marks()).acknowledged:
+        raise RuntimeError(f"{recording.workload} has saved nothing in {recording.rounds} rounds")
     plan = Plan(budget.piece, recording.work.lie)
     verdicts = check(log, cuts_of(log, budget), plan, budget.jobs, until=until)
     return Result(recording, log, verdicts, time.monotonic() - recorded, recorded - started)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from . import courses
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -43,3 +45,8 @@ class Workload(NamedTuple):
     again: bool = False
     expects: frozenset[str] = frozenset()
     where: tuple[str, ...] = ALL
+
+    @property
+    def is_short(self) -> bool:
+        """Whether a few rounds of it are a few saves, so that every position of its log can be tried."""
+        return self.course.__module__ == courses.__name__

@@ -65,7 +65,7 @@ def batch_consistent(contents: Contents) -> None:
 
 def batch_at_once(contents: Contents) -> None:
     """`Batch`, with one flush for the whole file system, whatever else the machine has to write."""
-    Linux.is_quiet = _quiet  # type: ignore[method-assign] # in this process
+    Linux.is_quiet = _quiet  # type: ignore[assignment,method-assign] # in this process
     _batch(contents, "durable")
 
 
