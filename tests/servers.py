@@ -225,8 +225,7 @@ def _wait(port: int) -> None:
 
 def free_port() -> int:
     with socket.create_server((HOST, 0)) as probe:
-        port: int = probe.getsockname()[1]
-    return port
+        return int(probe.getsockname()[1])
 
 
 def _process(stack: ExitStack, port: int, folder: Path, *command: object) -> None:

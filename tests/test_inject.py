@@ -36,7 +36,7 @@ def place(tmp_path: Path) -> Path:
 
 def judged(place: Path, said: Outcome | None, content: bytes | None, **more: object) -> list[str]:
     """What is wrong with a save over an old file, after this was said and found."""
-    way = ways.WAYS[0]._replace(carries=False, **more)  # type: ignore[arg-type]
+    way = ways.WAYS[0]._replace(carries=False, **more)
     place.mkdir(exist_ok=True)
     target = place / "target"
     target.unlink(missing_ok=True)

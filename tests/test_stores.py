@@ -22,8 +22,9 @@ from durably import OutcomeUnknownError, UnsupportedError, _names
 
 fsspec = pytest.importorskip("fsspec")
 
-import durably.stores  # noqa: E402 # needs fsspec
 from fsspec.implementations.memory import MemoryFileSystem  # noqa: E402
+
+import durably.stores  # noqa: E402 # needs fsspec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -193,7 +194,10 @@ def test_compression_and_archives_go_over_the_file(store: Place) -> None:
     with durably.open(store.url("target"), "wb", **store.how()) as file, gzip.open(file, "wb") as zipped:
         zipped.write(NEW)
     assert gzip.decompress(store.read("target")) == NEW
-    with durably.open(store.url("target"), "wb", **store.how()) as file, zipfile.ZipFile(file, "w") as archive:
+    with (
+        durably.open(store.url("target"), "wb", **store.how()) as file,
+        zipfile.ZipFile(file, "w") as archive,
+    ):
         archive.writestr("one", NEW)
         archive.writestr("two", OLD)
     with zipfile.ZipFile(io.BytesIO(store.read("target"))) as archive:
@@ -292,8 +296,8 @@ def test_who_comes_second_is_refused_at_the_commit(store: Place) -> None:
 def test_a_missing_directory_is_made_on_request(store: Place) -> None:
     if store.name in ("memory", "s3", "azure", "gcs"):
         pytest.skip("has no directories")
-    if store.name not in ("webdav",):
-        with pytest.raises(OSError):
+    if store.name != "webdav":  # webdav4 makes it
+        with pytest.raises(OSError):  # noqa: PT011 # FTP's is no FileNotFoundError
             durably.write_bytes(store.url("not/there"), NEW, **store.how())
     durably.write_bytes(store.url("made/below/target"), NEW, make_parents=True, **store.how())
     assert store.read("made/below/target") == NEW
@@ -307,7 +311,9 @@ def test_probe_says_what_the_store_promises(store: Place) -> None:
     kept = {"s3": "durable", "azure": "durable", "gcs": "durable"}.get(store.name, "none")
     assert receipt.durability == kept
     assert ("durable" in receipt.skipped) is (kept == "none")
-    assert durably.write_bytes(store.url("target"), NEW, durability="none", **store.how()).durability == "none"
+    assert (
+        durably.write_bytes(store.url("target"), NEW, durability="none", **store.how()).durability == "none"
+    )
 
 
 def test_sweep_finds_what_a_killed_process_left(store: Place) -> None:
@@ -335,7 +341,8 @@ def test_sweep_finds_what_a_killed_process_left(store: Place) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"metadata": "strict"}, {"symlinks": "refuse"}, {"symlinks": "replace"}, {"permissions": 0o600}]
+    "options",
+    [{"metadata": "strict"}, {"symlinks": "refuse"}, {"symlinks": "replace"}, {"permissions": 0o600}],
 )
 def test_what_a_store_cannot_do_is_refused_before_anything_is_sent(
     memory: Local, options: dict[str, Any]
@@ -348,7 +355,7 @@ def test_what_a_store_cannot_do_is_refused_before_anything_is_sent(
 def test_a_store_without_a_routine_is_refused_also_as_a_file_system(tmp_path: Path) -> None:
     from fsspec.implementations.dirfs import DirFileSystem
 
-    class Mine(MemoryFileSystem):
+    class Mine(MemoryFileSystem):  # type: ignore[misc] # not typed
         """Of whose writes nothing is known."""
 
     for fs in (Mine(), DirFileSystem("/x", MemoryFileSystem())):
@@ -450,6 +457,9 @@ class _Stop(KeyboardInterrupt):
     pass
 
 
+STOP = _Stop()
+
+
 class Broken(durably.stores.Renamed):
     """A store that fails where it is told to."""
 
@@ -491,12 +501,12 @@ class Broken(durably.stores.Renamed):
             Broken.at = ""
 
 
-class BrokenFiles(MemoryFileSystem):
+class BrokenFiles(MemoryFileSystem):  # type: ignore[misc] # not typed
     """A file system for it. In memory a move is a copy and a removal; what matters here is its errors."""
 
 
 @pytest.fixture
-def broken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Local]:
+def broken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Local:
     from durably._stores import _table
 
     monkeypatch.setattr(_table, "_TABLE", dict(_table._TABLE))
@@ -505,13 +515,15 @@ def broken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Local]:
     monkeypatch.setattr(Broken, "error", OSError(errno.EIO, "broken"))
     place = Local("memory", tmp_path)
     place.put("target", OLD)
-    place.url = lambda name: place._key(name)  # type: ignore[method-assign]
+    place.url = place._key  # type: ignore[method-assign]
     place.how = lambda: {"fs": BrokenFiles()}  # type: ignore[method-assign]
-    yield place
+    return place
 
 
 @pytest.mark.parametrize("at", ["create", "write", "replace"])
-@pytest.mark.parametrize("error", [OSError("no number"), RuntimeError("of a client"), TimeoutError(), _Stop()])
+@pytest.mark.parametrize(
+    "error", [OSError("no number"), RuntimeError("of a client"), TimeoutError(), _Stop()]
+)
 @pytest.mark.parametrize("door", ["write_bytes", "open", "spool", "staged"])
 def test_a_failure_leaves_the_old_object(broken: Local, at: str, error: BaseException, door: str) -> None:
     Broken.at, Broken.error = at, error
@@ -598,7 +610,7 @@ def test_a_write_that_failed_and_was_ignored_is_not_committed(broken: Local) -> 
     with pytest.raises(OSError, match="an earlier write failed"):
         with durably.open(broken.url("target"), "wb", buffering=0, **broken.how()) as file:
             for _ in range(2):
-                with pytest.raises(OSError):
+                with pytest.raises(OSError, match=r"broken|earlier"):
                     file.write(NEW)
     assert broken.read("target") == OLD
 
@@ -606,7 +618,7 @@ def test_a_write_that_failed_and_was_ignored_is_not_committed(broken: Local) -> 
 def test_the_file_of_a_store_is_over_with_the_save(memory: Local) -> None:
     writer = durably.open(memory.url("target"), "wb", buffering=0)
     with writer as file:
-        assert file.writable() and not file.seekable() and not file.readable()
+        assert (file.writable(), file.seekable(), file.readable()) == (True, False, False)
         assert file.name == memory.url("target")
         file.write(NEW)
     for use in (file.tell, lambda: file.write(b"more")):
@@ -646,8 +658,9 @@ def test_a_forked_child_cannot_commit_and_leaves_no_mark(memory: Local, door: st
             except KeyError as error:
                 assert not save.__exit__(KeyError, error, None)
                 raise
-        with pytest.raises((RuntimeError, ValueError)):
-            save.__exit__(None, None, None)
+        if door == "staged":
+            with pytest.raises(RuntimeError, match="forked child"):
+                save.__exit__(None, None, None)
 
     in_child(child)
     written.write_text("new") if door == "staged" else written.write("new")
@@ -668,7 +681,7 @@ def test_what_a_child_lets_go_of_is_not_sent(store: Place) -> None:
     save.begin()
     save.write(memoryview(NEW))
     save.store.let_go()
-    file = getattr(save.store, "file", None)
+    file: Any = getattr(save.store, "file", None)
     if hasattr(file, "closed") and store.name in ("s3", "azure", "gcs", "ftp"):
         assert file.closed
         file.close()
@@ -688,7 +701,7 @@ def test_without_fsspec_a_store_is_refused(monkeypatch: pytest.MonkeyPatch) -> N
         durably.write_bytes("memory://x/y", NEW)
 
 
-class Unreachable(MemoryFileSystem):
+class Unreachable(MemoryFileSystem):  # type: ignore[misc] # not typed
     """A file system that cannot be made."""
 
     protocol = "unreachable"
@@ -756,7 +769,7 @@ class OneStep(durably.stores.Put):
     creates_only = True
 
 
-class OneStepFiles(MemoryFileSystem):
+class OneStepFiles(MemoryFileSystem):  # type: ignore[misc] # not typed
     """A file system for it."""
 
     def put_file(self, lpath: str, rpath: str, mode: str = "overwrite", **_: Any) -> None:
@@ -836,7 +849,7 @@ def test_s3_that_fails_the_last_step_keeps_the_old_object(
     name = f"failing-{size}-{overwrite}"
     s3.fail("PUT" if size == 100 else "POST uploadId", 100)
     try:
-        with pytest.raises(OSError) as caught:
+        with pytest.raises(OSError, match="500") as caught:
             with durably.open(f"{s3.bucket}/{name}", "wb", fs=s3fs, overwrite=overwrite) as file:
                 for _ in range(0, size, 1 << 20):
                     file.write(bytes(min(size, 1 << 20)))

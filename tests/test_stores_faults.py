@@ -7,6 +7,7 @@ as can be known, and no upload and no temporary is left over.
 from __future__ import annotations
 
 import gc
+import os
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,10 @@ OLD = b"old\n" * 1000
 NEW = b"the new content\n" * 6000
 PIECE = 16 << 10
 BLOCK = 5 << 20
+NOT_LISTED = ("azure", "gcs")  # neither lists what was begun and not completed
+# Where connections are cut, in each direction. DURABLY_STORE_CUTS=12 is the whole matrix, in many minutes.
+CUTS = int(os.environ.get("DURABLY_STORE_CUTS", "2"))
+_BEFORE_END = (600, 300, 150, 60, 30, 1) if CUTS > 2 else (150, 60, 1)
 
 
 @pytest.fixture(params=servers.NAMES, scope="module")
@@ -43,6 +48,8 @@ def server(request: pytest.FixtureRequest) -> Iterator[Server]:
     if reason:
         pytest.skip(reason)
     with servers.running(request.param) as running:
+        # Those that speak HTTP connect anew by themselves, and take long to be made.
+        running.options["skip_instance_cache"] = request.param not in ("s3", "azure", "gcs")
         yield running
 
 
@@ -81,9 +88,10 @@ def outcome(
     assert held in expected, (said, error, held and len(held))
     if getattr(error, "leftovers", ()):
         said += ", leftover named"
-    else:
-        gc.collect()
-        assert server.leftovers() == [], (said, error)
+        if server.name not in NOT_LISTED:
+            durably.sweep(server.url(""), older_than=0, **server.how())
+    gc.collect()
+    assert server.leftovers() == [], (said, error)
     return said
 
 
@@ -96,7 +104,7 @@ def points(server: Server, number: int, data: bytes = NEW) -> Iterator[tuple[str
     for way, total in totals.items():
         for step in range(number):
             yield way, total * step // number
-        for before in (600, 300, 150, 60, 30, 1):  # around the commit
+        for before in _BEFORE_END if number > 1 else (30,):  # around the commit
             yield way, max(total - before, 0)
 
 
@@ -118,7 +126,7 @@ def impatient(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
         from azure.storage.blob.aio import BlobServiceClient
 
         plain = BlobServiceClient.from_connection_string
-        once = {"retry_total": 0, "retry_connect": 0, "retry_read": 0, "retry_status": 0}
+        once: dict[str, Any] = {"retry_total": 0, "retry_connect": 0, "retry_read": 0, "retry_status": 0}
         monkeypatch.setattr(BlobServiceClient, "from_connection_string", partial(plain, **once))
     else:
         pytest.skip("its client does not try again anyway")
@@ -130,14 +138,13 @@ def impatient(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_answer_that_is_lost_is_looked_up(server: Server, size: int, overwrite: bool) -> None:
     data = (NEW * (size // len(NEW) + 1))[:size]
     counts: dict[str, int] = {}
-    for number, (way, at) in enumerate(list(points(server, 3, data))):
+    for number, (way, at) in enumerate(list(points(server, max(CUTS // 4, 1), data))):
         name = "target" if overwrite else f"new-{size}-{number}"
         server.put("target", OLD)
         server.proxy.arm(way, at)
         said = outcome(server, data, name, None if not overwrite else OLD, overwrite=overwrite)
         counts[said] = counts.get(said, 0) + 1
     print(f"\n{server.name}, no second try, {size} bytes, overwrite={overwrite}: {counts}")
-    assert sum(counts.values()) == 18
 
 
 def test_a_server_that_is_gone_for_good_leaves_what_sweep_finds(
@@ -148,14 +155,12 @@ def test_a_server_that_is_gone_for_good_leaves_what_sweep_finds(
     size = 12 << 20 if server.name == "s3" else len(NEW)
     data = (NEW * (size // len(NEW) + 1))[:size]
     counts: dict[str, int] = {}
-    for way, at in list(points(server, 2, data)):
+    for way, at in list(points(server, max(CUTS // 6, 1), data)):
         server.put("target", OLD)
         server.proxy.arm(way, at, forever=True)
         said = outcome(server, data)
         counts[said] = counts.get(said, 0) + 1
     print(f"\n{server.name}, gone for good: {counts}")
-    if server.name not in ("azure", "gcs"):
-        durably.sweep(server.url(""), older_than=0, **server.how())
     assert server.leftovers() == []
 
 
@@ -171,11 +176,10 @@ def test_a_slow_server_is_waited_for(server: Server) -> None:
 def test_a_connection_that_is_cut_leaves_the_old_object_or_the_new_one(server: Server) -> None:
     counts: dict[str, int] = {}
     started = time.monotonic()
-    for way, at in list(points(server, 12)):
+    for way, at in list(points(server, CUTS)):
         server.put("target", OLD)
         server.proxy.arm(way, at)
         said = outcome(server)
         counts[said] = counts.get(said, 0) + 1
         assert "leftover" not in said, "the connection was there again"
     print(f"\n{server.name}: {sum(counts.values())} cuts in {time.monotonic() - started:.0f} s: {counts}")
-    assert sum(counts.values()) == 36

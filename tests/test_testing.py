@@ -173,8 +173,9 @@ def test_a_failing_close_has_closed(target: Path) -> None:
     descriptor = os.open(target, os.O_RDONLY)
     with pytest.raises(OSError, match="injected"):
         FailingSyscalls(1).close(descriptor)
-    with pytest.raises(OSError, match=os.strerror(errno.EBADF)):
+    with pytest.raises(OSError) as caught:  # noqa: PT011 # Windows says it in other words
         os.fstat(descriptor)
+    assert caught.value.errno == errno.EBADF
 
 
 # Every failure.

@@ -123,8 +123,8 @@ def test_a_batch_with_a_file_that_somebody_holds(root: Path) -> None:
     with (root / "b").open("rb"):
         with pytest.raises(BatchError) as caught:
             batch(root)
-    assert str(root / "b") in str(caught.value)
-    assert contents(root)[1] == OLD
+    assert caught.value.filename == str(root / "b")
+    assert contents(root) == [NEW, OLD]
     assert names(root) == ["a", "b"]
 
 
@@ -158,15 +158,12 @@ def test_a_directory_whose_body_fails(root: Path) -> None:
 
 @pytest.mark.usefixtures("short")
 def test_a_directory_in_which_somebody_holds_a_file(root: Path) -> None:
-    with pytest.raises(PermissionError), durably.staged_directory(root / "tree") as tree:
+    with pytest.raises(KeyError) as caught, durably.staged_directory(root / "tree") as tree:
         file = (tree / "a").open("wb")
-        file.write(NEW)
-        file.flush()
-        raise PermissionError
+        raise KeyError
     file.close()
-    left = [entry.path for entry in durably.sweep(root, older_than=0)]
-    assert all(os.path.basename(path).startswith(".durably-d-") for path in left)
-    assert names(root) == ["a", "b"]
+    (left,) = caught.value.leftovers  # type: ignore[attr-defined] # documented
+    assert names(root) == sorted([os.path.basename(left), "a", "b"])
 
 
 # Transactions.
@@ -193,14 +190,13 @@ def test_a_transaction_whose_body_fails(root: Path) -> None:
 
 @pytest.mark.usefixtures("short")
 def test_a_transaction_with_a_file_that_somebody_holds(root: Path) -> None:
-    """All or none: also where the second cannot be replaced, or not yet."""
-    with (root / "b").open("rb"):
-        with pytest.raises(OSError):  # noqa: PT011 # denied, or to be recovered later
-            transaction(root)
-    durably.recover(root)
-    durably.sweep(root, older_than=0)
-    assert contents(root) in ([OLD, OLD], [NEW, NEW])
-    assert names(root) == ["a", "b"]
+    """What was done is undone. The second name of the file that is held cannot be removed, and is named."""
+    with (root / "b").open("rb"), pytest.raises(PermissionError) as caught:
+        transaction(root)
+    assert contents(root) == [OLD, OLD]
+    (left,) = caught.value.leftovers  # type: ignore[attr-defined] # documented
+    assert names(root) == sorted([os.path.basename(left), "a", "b"])
+    assert durably.recover(root).outcome == "nothing"
 
 
 # Ends.
@@ -214,12 +210,13 @@ def test_a_process_ends_at_each_call_of_a_transaction(root: Path) -> None:
         place.mkdir()
         for name in "ab":
             (place / name).write_bytes(OLD)
-        assert child(KILLED, "transaction", place, at) == 9
+        status = child(KILLED, "transaction", place, at)
         durably.recover(place)
         durably.sweep(place, older_than=0)
         one, two = contents(place)
         assert one == two, at
         assert names(place) == ["a", "b"], at
+        assert status == 9 or one == NEW, at  # it may wait for others once less often
         return one
 
     with ThreadPoolExecutor(4) as pool:
@@ -237,7 +234,7 @@ def test_a_process_ends_at_each_call(save: Callable[[Path], None], root: Path) -
         place.mkdir()
         for name in "ab":
             (place / name).write_bytes(OLD)
-        assert child(KILLED, save.__name__, place, at) == 9
+        assert child(KILLED, save.__name__, place, at) in (0, 9)  # 0: it waited for others once less often
         swept = durably.sweep(place, older_than=0)
         assert all(entry.removed for entry in swept), swept
         assert set(contents(place)) <= {OLD, NEW}

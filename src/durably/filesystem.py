@@ -8,9 +8,8 @@ fails: an exception that leaves a ``with`` block discards, also where fsspec, a 
 layer or a client in between drops it; so does a handle that is dropped. Needs ``durably[fsspec]``.
 """
 
-# fsspec is not typed:
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
-# pyright: reportUnknownArgumentType=false
+# pyright: reportUnknownArgumentType=false # fsspec is not typed
 
 from __future__ import annotations
 
@@ -27,6 +26,7 @@ from durably._fsspec import _entries, _install, _moving
 from durably._fsspec._file import DurableFile
 from durably._fsspec._fsspec_transaction import DurableTransaction
 from durably._fsspec._layers import CompressedFile, TextFile
+from durably._fsspec._options import OPTIONS, OneSpelling, saving, writes
 from durably._oneshot import write_bytes
 from durably._options import resolve
 from durably._recover import recover
@@ -46,21 +46,11 @@ __all__ = [
     "uninstall",
 ]
 
-_OPTIONS = ("durability", "metadata", "symlinks", "permissions", "allow_in_place")
 _TEXT = ("encoding", "errors", "newline")
 _COPY_CHUNK = 1 << 20
 
 
-class _OneSpelling(type(LocalFileSystem)):  # type: ignore[misc] # fsspec is not typed
-    """Has ``Durability.NONE`` and "none" give the same cached instance."""
-
-    def __call__(cls, *arguments: Any, **options: Any) -> Any:
-        if isinstance(options.get("durability"), str):
-            options["durability"] = str(options["durability"])
-        return super().__call__(*arguments, **options)
-
-
-class DurableFileSystem(LocalFileSystem, metaclass=_OneSpelling):  # type: ignore[misc]
+class DurableFileSystem(LocalFileSystem, metaclass=OneSpelling):  # type: ignore[misc]
     """The local files, each written atomically and durably. Protocol ``durable``.
 
     ``auto_mkdir``: True (fsspec's own local file system: False): where the directory of a file that
@@ -90,7 +80,7 @@ class DurableFileSystem(LocalFileSystem, metaclass=_OneSpelling):  # type: ignor
         **others: Any,
     ) -> None:
         options = (durability, metadata, symlinks, permissions, allow_in_place)
-        self.saves: SaveOptions = _saving(dict(zip(_OPTIONS, options, strict=True)))
+        self.saves: SaveOptions = saving(dict(zip(OPTIONS, options, strict=True)))
         self.level = resolve(self.saves).durability
         self._makes: SaveOptions = {**self.saves, "make_parents": True}
         super().__init__(auto_mkdir=auto_mkdir, **others)
@@ -111,7 +101,7 @@ class DurableFileSystem(LocalFileSystem, metaclass=_OneSpelling):  # type: ignor
         Gives a `DurableFile` in the modes that write, or a text or compressed layer over one.
         Compressed files are not updated in place: ValueError for mode r+ with a ``compression``.
         """
-        if not _writes(mode):
+        if not writes(mode):
             return super().open(path, mode, block_size, cache_options, compression, **kwargs)
         target = self._strip_protocol(path)
         text = {name: kwargs.pop(name) for name in _TEXT if name in kwargs} if "b" not in mode else None
@@ -135,7 +125,7 @@ class DurableFileSystem(LocalFileSystem, metaclass=_OneSpelling):  # type: ignor
         autocommit: bool = True,
         **kwargs: Any,
     ) -> Any:
-        if not _writes(mode):
+        if not writes(mode):
             return super()._open(path, mode=mode, block_size=block_size, **kwargs)
         target = self._strip_protocol(path)
         core = self.transaction_core()
@@ -162,12 +152,12 @@ class DurableFileSystem(LocalFileSystem, metaclass=_OneSpelling):  # type: ignor
 
     def _saving(self, path: str, given: dict[str, Any]) -> SaveOptions:
         options = self._makes if self.auto_mkdir and not _entries.in_staging(path) else self.saves
-        return {**options, **_saving(given)} if given else options
+        return {**options, **saving(given)} if given else options
 
     def pipe_file(self, path: Any, value: Any, mode: str = "overwrite", **kwargs: Any) -> None:
         """Save bytes. ``mode="create"``: FileExistsError if the target exists, without a race."""
         target = self._strip_protocol(path)
-        if self.transaction_core() is not None or not kwargs.keys() <= set(_OPTIONS):
+        if self.transaction_core() is not None or not kwargs.keys() <= set(OPTIONS):
             with self.open(target, "xb" if mode == "create" else "wb", **kwargs) as file:
                 file.write(value)
             return
@@ -210,6 +200,10 @@ class DurableFileSystem(LocalFileSystem, metaclass=_OneSpelling):  # type: ignor
         if type(path) is str and os.sep == "/" and path.startswith("/"):
             return path.rstrip("/") or "/"
         return super()._strip_protocol(_entries.without_protocol(path, cls.protocol))
+
+    def unstrip_protocol(self, name: Any) -> str:
+        """The URL of a path; LocalFileSystem's own may be one of file://, up to fsspec 2025.9 at least."""
+        return f"{self.protocol[0]}://{self._strip_protocol(name)}"
 
     def mkdir(self, path: Any, create_parents: bool = True, **kwargs: Any) -> None:
         """Make a directory; FileExistsError if there is anything of that name."""
@@ -262,12 +256,7 @@ class DurableFileSystem(LocalFileSystem, metaclass=_OneSpelling):  # type: ignor
         A file is copied and removed where the two lie on different file systems; a directory is not:
         UnsupportedError, and nothing was changed.
         """
-        source, target = self._strip_protocol(path1), self._strip_protocol(path2)
-        if os.path.isdir(target) and not os.path.samefile(source, target):
-            target = f"{target.rstrip('/')}/{os.path.basename(source)}"
-            if os.path.lexists(target):
-                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target)
-        _moving.move(self, source, target)
+        _moving.move(self, self._strip_protocol(path1), self._strip_protocol(path2))
 
     def link(self, src: Any, dst: Any, **kwargs: Any) -> None:
         """Make a hard link."""
@@ -285,15 +274,6 @@ class DurableFileSystem(LocalFileSystem, metaclass=_OneSpelling):  # type: ignor
         """List a directory, without the temporaries of saves that are under way."""
         found: list[Any] = super().ls(path, detail=detail, **kwargs)
         return [each for each in found if not _entries.is_temporary(each["name"] if detail else each)]
-
-
-def _saving(given: dict[str, Any]) -> SaveOptions:
-    """The options of a save among the arguments that were given."""
-    return cast("SaveOptions", {name: given[name] for name in _OPTIONS if name in given})
-
-
-def _writes(mode: str) -> bool:
-    return "r" not in mode or "+" in mode
 
 
 class DurableLocalFiles(DurableFileSystem):

@@ -194,7 +194,11 @@ def _options() -> str:
         for row in record["rows"]
     ]
     columns = ["file system", "options", "pieces", "points", "violations"]
-    note = "\nOn btrfs `mount`, `read` and `fsck` are its own: its superblock is one block of 4096 bytes.\n"
+    note = """
+A disk that tears blocks can leave ext4 and btrfs unable to mount, whatever was saved: ext4's superblock is
+two sectors under one checksum, and is read before the journal that would mend it; that of btrfs is one
+block of 4096 bytes.
+"""
     return _when(record) + ("\n" + table(columns, rows) + note if rows else "")
 
 

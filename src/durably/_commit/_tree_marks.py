@@ -18,12 +18,14 @@ _NO_LINK = {errno.EINVAL, errno.ENOENT}
 
 
 def mark(routine: Posix, save: TreeSave) -> None:
-    """Note in the private directory, before the exchange, which tree is the new one.
+    """Note in the private directory, before the target changes, which tree is the caller's to keep.
 
-    Any other tree that lies there later is the old one, and the caller wants to keep it.
+    That is the version of this name; or, where trees are exchanged, any that lies there later and has
+    not this number, which is the new one's.
     """
     assert save.identity is not None
-    routine.calls.symlink(str(save.identity[1]), _names.fresh("f"), dir_fd=save.staging)
+    text = save.old_version or str(save.identity[1])
+    routine.calls.symlink(text, _names.fresh("f"), dir_fd=save.staging)
 
 
 def spares(routine: Posix, directory: int, name: str) -> str:
@@ -32,6 +34,15 @@ def spares(routine: Posix, directory: int, name: str) -> str:
     kind = made[0] if made is not None else ""
     if kind == "v" and _is_linked(routine, directory, name):
         return "a link leads to it"
+    if kind == "v" and any(
+        name in _marks(routine, directory, entry) for entry in _privates(routine, directory)
+    ):
+        return "it is an old directory that was to be kept: move it away"
+    if kind == "d" and any(
+        _is_there(routine, directory, text) and not _is_linked(routine, directory, text)
+        for text in _marks(routine, directory, name)
+    ):
+        return "it notes which old directory was to be kept: move that away"
     if kind == "d" and _holds_old(routine, directory, name):
         return "it holds an old directory that was to be kept: move that away"
     return ""
@@ -50,6 +61,36 @@ def _holds_old(routine: Posix, parent: int, name: str) -> bool:
         )
     finally:
         calls.close(directory)
+
+
+def _privates(routine: Posix, directory: int) -> list[str]:
+    """The private directories beside a version."""
+    found = ((entry, _names.parse(entry)) for entry in routine.calls.listdir(directory))
+    return [entry for entry, made in found if made is not None and made[0] == "d"]
+
+
+def _marks(routine: Posix, parent: int, name: str) -> set[str]:
+    """The versions that a private directory notes."""
+    calls = routine.calls
+    try:
+        directory = calls.open(name, DIRECTORY | NOFOLLOW, dir_fd=parent)
+    except FileNotFoundError:
+        return set()  # its process lives, and is done
+    try:
+        links = (
+            _link(routine, directory, entry) for entry in calls.listdir(directory) if _names.parse(entry)
+        )
+        return {text for text in links if text is not None and _names.parse(text)}
+    finally:
+        calls.close(directory)
+
+
+def _is_there(routine: Posix, directory: int, name: str) -> bool:
+    try:
+        routine.lookup(directory, name)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _is_linked(routine: Posix, directory: int, name: str) -> bool:

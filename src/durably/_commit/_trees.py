@@ -161,7 +161,7 @@ class Trees(TreeRoutine):
         save.identity = new.st_dev, new.st_ino
         if save.fallback is not None:
             _tree_links.stage(self, save)
-        elif save.old is not None and save.kept is not None:
+        if save.old is not None and save.kept is not None:
             _tree_marks.mark(self.posix, save)
         return size
 

@@ -26,7 +26,8 @@ _TO_FLUSH = os.O_RDWR if hasattr(os, "O_BINARY") else os.O_RDONLY
 
 def in_staging(path: str) -> bool:
     """Whether a path leads through a temporary of durably's: nobody makes that again once it is gone."""
-    return _names.PREFIX in path and any(_names.parse(part) is not None for part in path.split("/"))
+    parts = path.replace(os.sep, "/").split("/")  # fsspec's are of slashes on Windows, too
+    return _names.PREFIX in path and any(_names.parse(part) is not None for part in parts)
 
 
 def without_protocol(path: object, protocols: tuple[str, ...]) -> object:
@@ -40,7 +41,7 @@ def without_protocol(path: object, protocols: tuple[str, ...]) -> object:
 
 def is_temporary(path: str) -> bool:
     """Whether a path is a temporary of durably's."""
-    return _names.PREFIX in path and _names.parse(path.rpartition("/")[2]) is not None
+    return _names.PREFIX in path and _names.parse(os.path.basename(path)) is not None
 
 
 def make_directory(path: str, level: Durability, *, parents: bool, mode: int = 0o777) -> None:

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
 def move(fs: DurableFileSystem, source: str, target: str) -> None:
     """Rename; a file is copied and removed where the two lie on different file systems."""
+    if os.path.isdir(target) and not os.path.samefile(source, target):
+        target = f"{target.rstrip('/')}/{os.path.basename(source)}"
+        if os.path.lexists(target):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target)
     above = os.path.dirname(target)
     if fs.auto_mkdir and os.path.lexists(source) and not os.path.isdir(above):
         fs.makedirs(above, exist_ok=True)

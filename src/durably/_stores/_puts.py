@@ -8,7 +8,6 @@ import tempfile
 from importlib import import_module
 from typing import Any
 
-
 from durably._stores._store import Store, promises
 
 

@@ -7,7 +7,6 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-
 from durably._stores._renames import Renamed
 from durably._stores._store import promises
 

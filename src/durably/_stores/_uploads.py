@@ -79,27 +79,27 @@ class Upload(Store):
             return {}
         return found
 
-    def _md5(self) -> Any:
-        buffer = self.file.buffer
-        return hashlib.md5(b"" if buffer is None else buffer.getvalue(), usedforsecurity=False)
-
 
 class S3(Upload):
     """S3 and what speaks its protocol, by s3fs: one PUT, or a multipart upload."""
 
     name = "S3 upload"
+    nameless = False
+    """Whether an upload may have been begun of which nothing is known."""
 
     def marks(self) -> dict[str, Any]:
-        # s3fs keeps the caller's mapping: a new one each time.
-        return (
-            {"s3_additional_kwargs": {**self.fs.s3_additional_kwargs, **self._metadata()}}
-            if self.fresh
-            else {}
-        )
+        return self._metadata() if self.fresh else {}
 
     def _metadata(self) -> dict[str, Any]:
         given = self.fs.s3_additional_kwargs.get("Metadata", {})
         return {"Metadata": {**given, _TOKEN: self.token}}
+
+    def write(self, data: memoryview) -> None:
+        try:
+            super().write(data)
+        except Exception as error:
+            self.nameless = self.file.parts == [] and self.file.mpu is None and not _was_refused(error)
+            raise
 
     def commit(self) -> None:
         if self.fresh and self.size == 0:
@@ -111,6 +111,11 @@ class S3(Upload):
             super().commit()
 
     def abort(self) -> None:
+        if self.nameless:
+            # Others may have begun uploads to the same key, so none is taken for ours.
+            bucket, key, _ = self.fs.split_path(self.path)
+            self.left = (f"s3://{bucket}/{key}?uploads",)
+            raise OSError(errno.EIO, "an upload was perhaps begun, and its number was lost with the answer")
         upload = self.file.mpu
         if upload is not None:
             bucket, key, _ = self.fs.split_path(self.path)
@@ -134,6 +139,10 @@ class S3(Upload):
             self.file.mpu, self.left = None, ()
             return True if self._is_ours(expected) else None
         return False
+
+    def _md5(self) -> Any:
+        buffer = self.file.buffer
+        return hashlib.md5(b"" if buffer is None else buffer.getvalue(), usedforsecurity=False)
 
     def _etag(self) -> str:
         parts = self.file.parts
@@ -172,9 +181,13 @@ def _was_refused(error: Exception) -> bool:
 
 
 class GCS(Upload):
-    """Google Cloud Storage, by gcsfs: one request, or a resumable session."""
+    """Google Cloud Storage, by gcsfs: a resumable session, or one request for a new small object."""
 
     name = "GCS upload"
+
+    def __init__(self, fs: Any, path: str, *, fresh: bool = False) -> None:
+        super().__init__(fs, path, fresh=fresh)
+        self.digest = hashlib.md5(usedforsecurity=False)
 
     def begin(self) -> None:
         super().begin()
@@ -185,6 +198,11 @@ class GCS(Upload):
 
     def marks(self) -> dict[str, Any]:
         return {"metadata": {_TOKEN: self.token}} if self.fresh else {}
+
+    def write(self, data: memoryview) -> None:
+        # Not from gcsfs, and not from the session: one that is over may be ended like any other.
+        self.digest.update(data)
+        super().write(data)
 
     def commit(self) -> None:
         file = self.file
@@ -208,12 +226,12 @@ class GCS(Upload):
         found = self.info()
         if self.fresh and found.get("metadata", {}).get(_TOKEN) == self.token:
             return True
-        digest = base64.b64encode(self._md5().digest()).decode()
-        if not self.fresh and not self.file.offset and found.get("md5Hash") == digest:
+        digest = base64.b64encode(self.digest.digest()).decode()
+        if not self.fresh and found.get("md5Hash") == digest:
             self.file.location = None
             return True
         if self.file.location is not None:
-            self.abort()  # a session that is over refuses this, and so the answer stays unknown
+            self.abort()
             return False
         refused = isinstance(error, FileExistsError) or getattr(error, "code", None) not in (None, *_GATEWAY)
         return False if refused else None

@@ -191,11 +191,14 @@ def _roll_back(root: Root, operations: list[Operation], error: BaseException) ->
     """Undo what was done. First the journal says so: a crash now must not go forward again."""
     try:
         _journal.write(root, BACK, operations)
-        _recovery.undo(root, operations)
+        left = _recovery.undo(root, operations)
     except OSError as failure:
         if root.journaled:
             raise _needed(root, error, failure, "some files may be new, others old") from error
         error.add_note(f"durably: no file was changed; a power cut may bring the journal back ({failure})")
+    else:
+        if left:
+            note_leftovers(error, left, "could not be removed")
 
 
 def _conclude(root: Root, operations: list[Operation]) -> None:

@@ -16,6 +16,9 @@ _OPEN_FILES = 64
 _WORTHWHILE = 16
 """Files from which on one flush of the file system is faster than one for each."""
 
+_EARLY = 256 << 10
+"""Bytes from which on a file is written out before the flush."""
+
 
 class Flusher:
     """The files that were written, and not flushed yet."""
@@ -42,6 +45,8 @@ class Flusher:
         taken = type(save)(save.path, save.options)
         taken.skipped = save.skipped
         taken.fd, save.fd = save.fd, CLOSED
+        if size >= _EARLY:
+            self.root.routine.start_flush(taken.fd)
         self._open.append(taken)
         if len(self._open) >= _OPEN_FILES:
             self._relieve()
@@ -52,8 +57,6 @@ class Flusher:
             self._flush_each()
             return
         self._waits = True
-        for save in self._open:
-            self.root.routine.start_flush(save.fd)
         self._close()
 
     def _is_worthwhile(self) -> bool:
@@ -73,6 +76,8 @@ class Flusher:
 
     def _flush_each(self) -> None:
         routine, notes = self.root.routine, self.root.notes
+        for save in self._open:
+            routine.start_flush(save.fd)  # the disk is to have all before the first is waited for
         for save in self._open:
             routine.flush(save)
             notes.limit = min(notes.limit, save.limit, key=LEVELS.index)

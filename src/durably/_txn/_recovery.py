@@ -72,15 +72,15 @@ def finish(root: Root, operations: list[Operation]) -> bool:
     return not given_up
 
 
-def undo(root: Root, operations: list[Operation]) -> None:
-    """Undo what has been done."""
+def undo(root: Root, operations: list[Operation]) -> tuple[str, ...]:
+    """Undo what has been done. Returns the paths of temporaries that stay."""
     states = _states(root, operations, state_back)
     conflicts = _those(states, CONFLICT) or _those(states, LOST)
     if conflicts:
         raise _conflict(root, conflicts)
     _act(root, list(reversed(_those(states, TODO))), step_back)
     conclude(root, operations)
-    drop(root, operations)
+    return drop(root, operations)
 
 
 def _states(

@@ -59,9 +59,7 @@ def appended(path: str, data: bytes) -> None:
 
 def moved(path: str, data: bytes) -> None:
     """`mv` of a file that somebody else wrote, and did not flush."""
-    with open(f"{path}.part", "wb") as file:
-        file.write(data)
-    _durable().mv(f"{path}.part", path)
+    _durable().mv(_written(path, data), path)
 
 
 def transaction(root: str, changes: Contents) -> None:
@@ -91,9 +89,16 @@ def appended_by_fsspec(path: str, data: bytes) -> None:
 
 def moved_by_fsspec(path: str, data: bytes) -> None:
     """`mv`."""
-    with open(f"{path}.part", "wb") as file:
+    _own().mv(_written(path, data), path)
+
+
+def _written(path: str, data: bytes) -> str:
+    """A file on the same file system, not in the directory: what is left of it is nobody's to sweep."""
+    directory, name = os.path.split(path)
+    source = os.path.join(os.path.dirname(directory), name)
+    with open(source, "wb") as file:
         file.write(data)
-    _own().mv(f"{path}.part", path)
+    return source
 
 
 def transaction_by_fsspec(root: str, changes: Contents) -> None:
