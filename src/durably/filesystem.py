@@ -9,7 +9,7 @@ layer or a client in between drops it; so does a handle that is dropped. Needs `
 """
 
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
-# pyright: reportUnknownArgumentType=false # fsspec is not typed
+# pyright: reportUnknownArgumentType=false
 
 from __future__ import annotations
 
