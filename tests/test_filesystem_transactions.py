@@ -45,7 +45,8 @@ def root() -> Iterator[Path]:
 
 def tree(root: Path) -> dict[str, bytes]:
     """Every file below, the hidden ones too."""
-    return {each.relative_to(root).as_posix(): each.read_bytes() for each in root.rglob("*") if each.is_file()}
+    files = (each for each in root.rglob("*") if each.is_file())
+    return {each.relative_to(root).as_posix(): each.read_bytes() for each in files}
 
 
 def fill(root: Path) -> dict[str, bytes]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import errno
 import gc
 import gzip
+import importlib
 import io
 import os
 import sys
+import types
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +20,7 @@ import durably
 import servers
 from capabilities import needs_posix
 from doors import in_child
-from durably import OutcomeUnknownError, UnsupportedError, _names
+from durably import OutcomeUnknownError, UnsupportedError, _forks, _names
 
 fsspec = pytest.importorskip("fsspec")
 
@@ -90,6 +92,8 @@ Place = Any  # Local or servers.Server
 
 @pytest.fixture(params=("memory", "arrow", *servers.NAMES), scope="module")
 def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    if request.param == "arrow":
+        pytest.importorskip("pyarrow", reason="pyarrow is not installed")
     if request.param in ("memory", "arrow"):
         yield Local(request.param, tmp_path_factory.mktemp(request.param))
         return
@@ -691,14 +695,115 @@ def test_what_a_child_lets_go_of_is_not_sent(store: Place) -> None:
     assert store.leftovers() == []
 
 
+def test_what_a_forked_child_does(memory: Local, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a child, but here, where it is counted what was run."""
+    memory.put("target", OLD)
+    writer = durably.open(memory.url("target"), "wb")
+    writer.file.write(NEW)
+    staged = durably.staged_path(memory.url("target"))
+    directory = staged.__enter__().parent
+    with monkeypatch.context() as child:
+        child.setattr(_forks, "generation", _forks.generation + 1)
+        _forks._many[id(writer._save)]()
+        with pytest.raises(RuntimeError, match="forked child"):
+            writer.commit()
+        writer.__exit__(KeyError, KeyError(), None)
+        with pytest.raises(RuntimeError, match="forked child"):
+            staged.__exit__(None, None, None)
+        staged.__exit__(KeyError, KeyError(), None)
+        other = durably.open(memory.url("target"), "wb")
+    with pytest.raises(RuntimeError, match="forked child"):
+        other.commit()
+    other = durably.open(memory.url("target"), "wb")
+    with monkeypatch.context() as child:
+        child.setattr(_forks, "generation", _forks.generation + 1)
+        other.discard()
+    assert directory.exists()
+    staged.__exit__(KeyError, KeyError(), None)
+    assert not directory.exists()
+    assert memory.read("target") == OLD
+
+
+def test_a_store_of_files_says_what_is_wrong(store: Place) -> None:
+    from durably._stores._target import located
+
+    target = located(store.url("target"), store.how())
+    assert not isinstance(target, str)
+    if not issubclass(target.routine, durably.stores.Renamed):
+        pytest.skip("has no files")
+    save = target.routine(target.fs, target.path)
+    save.remove(f"{target.path}-missing")
+    if not save.creates_only:
+        with pytest.raises(NotImplementedError):
+            save.rename("a", "b")
+        return
+    save.begin()
+    save.file.close()
+    with pytest.raises(Exception):  # noqa: B017, PT011 # in the words of the client
+        save.rename(save.temporary, f"{target.path}-no/such/directory")
+    save.discard()
+    assert store.leftovers() == []
+
+
+def test_sshfs_says_what_the_server_cannot_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    asyncssh = pytest.importorskip("asyncssh")
+    for server in only("sshfs"):
+        from durably._stores import _sshfs
+        from durably._stores._target import located
+
+        def refuse(self: object) -> None:
+            raise asyncssh.SFTPOpUnsupported("no fsync")
+
+        target = located(server.url("target"), server.how())
+        assert not isinstance(target, str)
+        save = target.routine(target.fs, target.path)
+        assert isinstance(save, _sshfs.Sshfs)
+
+        async def deny(channel: object) -> None:
+            raise asyncssh.SFTPPermissionDenied("no")
+
+        with pytest.raises(PermissionError):
+            save._ask(deny)
+        save.begin()
+        monkeypatch.setattr(type(save.file), "fsync", refuse)
+        save.commit()
+        assert "fsync@openssh.com" in save.skipped["fsync"]
+        assert server.read("target") == b""
+
+
+def test_azure_tells_who_has_made_a_blob() -> None:
+    for server in only("azure"):
+        from durably._stores._target import located
+
+        target = located(server.url("not-there"), server.how())
+        assert not isinstance(target, str)
+        save = target.routine(target.fs, target.path, fresh=True)
+        save.begin()
+        refused = OSError("refused")
+        refused.__cause__ = type("Refused", (Exception,), {"status_code": 403})()
+        assert save.landed(OSError("lost")) is None
+        assert save.landed(refused) is False
+        assert save.landed(FileExistsError("there")) is False
+        save.discard()
+
+
+def test_a_zonal_bucket_is_refused() -> None:
+    from durably._stores._uploads import GCS
+
+    file = types.SimpleNamespace(closed=False)
+    fs: Any = types.SimpleNamespace(open=lambda *_, **__: file)
+    with pytest.raises(UnsupportedError, match="zonal bucket"):
+        GCS(fs, "bucket/key").begin()
+    assert file.closed
+
+
 def test_without_fsspec_a_store_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in sys.modules if name.startswith("durably._stores")]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setattr("durably._stores", None, raising=False)
-    monkeypatch.delattr("durably._stores")
+    import durably._stores._target as before
+
+    monkeypatch.delitem(sys.modules, before.__name__)
     monkeypatch.setitem(sys.modules, "fsspec", None)
     with pytest.raises(UnsupportedError, match="fsspec, which is not installed"):
-        durably.write_bytes("memory://x/y", NEW)
+        importlib.import_module(before.__name__)
 
 
 class Unreachable(MemoryFileSystem):  # type: ignore[misc] # not typed
@@ -756,8 +861,25 @@ class Consistent(Broken):
 
 def test_a_receipt_claims_no_more_than_the_store_promises(broken: Local) -> None:
     durably.stores.register(BrokenFiles, Consistent)
+    assert durably.probe(broken.url("target"), **broken.how()).durable == "unknown"
     receipt = durably.write_bytes(broken.url("target"), NEW, **broken.how())
     assert (receipt.durability, receipt.skipped["durable"]) == ("consistent", "it may forget")
+
+
+class Stuck(Broken):
+    """Cannot even be given up, and has nothing to name."""
+
+    def discard(self) -> None:
+        self.left = ()
+        raise RuntimeError("stuck")
+
+
+def test_a_failure_to_give_up_is_a_note(broken: Local) -> None:
+    durably.stores.register(BrokenFiles, Stuck)
+    Broken.at = "replace"
+    with pytest.raises(OSError, match="broken") as caught:
+        durably.write_bytes(broken.url("target"), NEW, **broken.how())
+    assert any("stuck" in note for note in caught.value.__notes__)
 
 
 # Stores of one's own.
@@ -787,6 +909,7 @@ def test_a_store_of_ones_own_with_an_atomic_put(
     durably.stores.register(f"{OneStepFiles.__module__}.{OneStepFiles.__qualname__}", OneStep)
     fs = OneStepFiles()
     path = f"/{tmp_path.name}/target"
+    OneStep(fs, path).discard()
     assert durably.write_bytes(path, NEW, fs=fs).steps == ("write", "put")
     assert memory.read("target") == NEW
     with pytest.raises(OutcomeUnknownError):  # its routine cannot tell
@@ -849,7 +972,7 @@ def test_s3_that_fails_the_last_step_keeps_the_old_object(
     name = f"failing-{size}-{overwrite}"
     s3.fail("PUT" if size == 100 else "POST uploadId", 100)
     try:
-        with pytest.raises(OSError, match="500") as caught:
+        with pytest.raises(OSError) as caught:  # noqa: PT011 # in the words of the client
             with durably.open(f"{s3.bucket}/{name}", "wb", fs=s3fs, overwrite=overwrite) as file:
                 for _ in range(0, size, 1 << 20):
                     file.write(bytes(min(size, 1 << 20)))
@@ -884,7 +1007,49 @@ def test_s3_has_its_forgotten_uploads_swept(s3: Server, s3fs: Any) -> None:
     assert s3.leftovers() == []
 
 
-def test_s3_without_credentials_or_bucket_says_so(s3: Server, s3fs: Any) -> None:
+def test_s3_has_many_pages_of_uploads_swept(s3: Server, s3fs: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(2):
+        s3fs.call_s3("create_multipart_upload", Bucket=s3.bucket, Key=f"paged/{number}")
+    plain, asked_for = s3fs.call_s3, []
+
+    def paged(name: str, *given: Any, **how: Any) -> Any:
+        answer = plain(name, *given, **how)
+        if name != "list_multipart_uploads":
+            return answer
+        asked_for.append(how.get("KeyMarker"))
+        if how.get("KeyMarker"):
+            return {**answer, "Uploads": answer["Uploads"][-1:]}
+        more = {"IsTruncated": True, "NextKeyMarker": "paged/0", "NextUploadIdMarker": "x"}
+        return {**answer, **more, "Uploads": answer["Uploads"][:1]}
+
+    monkeypatch.setattr(s3fs, "call_s3", paged)
+    assert len(durably.sweep(f"{s3.bucket}/paged/", older_than=0, fs=s3fs)) == 2
+    assert (asked_for, s3.leftovers()) == ([None, "paged/0"], [])
+
+
+def test_s3_says_unknown_where_another_has_ended_the_upload(s3: Server, s3fs: Any) -> None:
+    s3.put("target", OLD)
+    with pytest.raises(OutcomeUnknownError):
+        with durably.open(f"{s3.bucket}/target", "wb", fs=s3fs) as file:
+            for _ in range(12):
+                file.write(bytes(1 << 20))
+            durably.sweep(f"{s3.bucket}/target", older_than=0, fs=s3fs)
+    assert (s3.read("target"), s3.leftovers()) == (OLD, [])
+
+
+def test_s3_without_credentials_sends_nothing(s3: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
+    monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
+    options = {name: value for name, value in s3.options.items() if name not in ("key", "secret")}
+    with pytest.raises(OSError, match="NoCredentials") as caught:
+        durably.write_bytes(s3.url("target"), NEW, storage_options=options)
+    assert not isinstance(caught.value, OutcomeUnknownError)
+
+
+def test_s3_without_a_bucket_says_so(s3: Server, s3fs: Any) -> None:
     with pytest.raises(FileNotFoundError) as caught:
         durably.write_bytes("no-such-bucket/key", NEW, fs=s3fs)
     assert caught.value.errno == errno.ENOENT

@@ -6,7 +6,6 @@ import errno
 import os
 import subprocess
 import sys
-import threading
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,7 +32,7 @@ from durably._syscalls import Syscalls
 from durably.testing import RecordingSyscalls, use
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 pytestmark = needs_windows
 every_door = pytest.mark.parametrize("door", MAIN, ids=shown)
@@ -57,15 +56,17 @@ def short(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 class Waiting(RecordingSyscalls):
-    """A table that counts the waits for others."""
+    """A table that counts the waits for others. ``release``: what the others do at the third."""
 
-    def __init__(self) -> None:
+    def __init__(self, release: Callable[[], object] | None = None) -> None:
         super().__init__()
         self.waits = 0
         sleep = self.sleep
 
         def counted(seconds: float) -> None:
             self.waits += 1
+            if self.waits == 3 and release is not None:
+                release()
             sleep(seconds)
 
         self.sleep = counted
@@ -119,17 +120,12 @@ def test_what_probe_says_is_what_receipts_say(target: Path, door: Door) -> None:
 
 @every_door
 def test_a_reader_that_closes_the_file_after_a_while(target: Path, door: Door) -> None:
-    table = Waiting()
-    file = target.open("rb")
-    closing = threading.Timer(0.1, file.close)
-    closing.start()
-    try:
+    with target.open("rb") as file:
+        table = Waiting(file.close)
         with use(table):
             saved(door, target)
-    finally:
-        closing.join()
     assert names(target.parent) == ["file"]
-    assert table.waits > 0
+    assert table.waits >= 3
 
 
 @needs_open_files_replaced
@@ -181,13 +177,10 @@ def test_a_reader_in_another_process_that_is_killed(target: Path) -> None:
     ) as child:
         assert child.stdout is not None
         child.stdout.readline()
-        killing = threading.Timer(0.1, child.kill)
-        killing.start()
-        table = Waiting()
+        table = Waiting(child.kill)
         with use(table):
             saved(BY_NAME["write_bytes"], target)
-        killing.join()
-    assert table.waits > 0
+    assert table.waits >= 3
 
 
 @every_door

@@ -1,6 +1,6 @@
 """Many files, all or none: durably.Transaction beside durably.Batch, which promises less.
 
-    python tests/benchmarks/transactions.py [--quick] [--rounds N] [--json FILE] [--disk DIRECTORY] [KIND ...]
+    python tests/benchmarks/groups.py [--quick] [--rounds N] [--json FILE] [--disk DIRECTORY] [KIND ...]
 
 Figures: ext4, xfs, btrfs; without a name, all of them. Each file system is a fresh image, mounted
 where only this process sees it; that takes root.

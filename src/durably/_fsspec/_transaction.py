@@ -115,6 +115,8 @@ class TransactionCore:
         while self._undo:
             now, before = self._undo.pop()
             try:
+                if os.path.isdir(now) and os.path.isdir(before):
+                    _entries.remove_directory(before, NONE)  # Windows renames over none, also if it is empty
                 _entries.move(now, before, level)
             except OSError as failure:
                 error.add_note(f"durably: {before} could not be put back from {now}: {failure.strerror}")

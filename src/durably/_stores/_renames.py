@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import posixpath
+from contextlib import suppress
 from importlib import import_module
 from typing import Any, cast
 
@@ -54,7 +55,8 @@ class Renamed(Store):
         if not self.temporary:
             return
         try:
-            self.close_unsent()
+            if self.file is not None:
+                self.close_unsent()
             self.remove(self.temporary)
         except Exception:  # noqa: BLE001 # each client has errors of its own, and a connection that broke
             self.reconnect()
@@ -112,8 +114,7 @@ class Renamed(Store):
 
     def close_unsent(self) -> None:
         """Close the temporary that is to be removed."""
-        if self.file is not None:
-            self.file.close()
+        self.file.close()
 
     def reconnect(self) -> None:
         """Get another connection: what broke off one save must not keep it from being cleaned up."""
@@ -228,11 +229,10 @@ class Smb(Renamed):
         return 445 if self.fs.port is None else int(self.fs.port)
 
     def reconnect(self) -> None:
-        # smbprotocol keeps one connection a server for the whole process, also a broken one.
-        try:
+        # smbprotocol keeps one connection a server for the whole process, also a broken one; saying
+        # goodbye over that fails in its turn.
+        with suppress(Exception):
             import_module("smbclient").delete_session(self.fs.host, port=self._port())
-        except Exception:  # noqa: BLE001, S110 # saying goodbye over a connection that is gone
-            pass
         super().reconnect()
 
 
@@ -265,8 +265,7 @@ class WebDav(Renamed):
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), new) from error
 
     def close_unsent(self) -> None:
-        if self.file is not None:
-            self.file.discard()
+        self.file.discard()
 
 
 class Ftp(Renamed):
@@ -297,8 +296,8 @@ class Ftp(Renamed):
             self.fs.ftp.delete(path)
 
     def close_unsent(self) -> None:
-        if self.file is not None:
-            self.file.closed = True
+        self.file.closed = True
 
     def let_go(self) -> None:
-        self.close_unsent()
+        if self.file is not None:
+            self.close_unsent()

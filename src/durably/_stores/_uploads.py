@@ -6,6 +6,7 @@ import base64
 import errno
 import hashlib
 import secrets
+from abc import abstractmethod
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -44,9 +45,9 @@ class Upload(Store):
         # Not autocommit=False: it makes one request into three, and fsspec keeps a reference to the file.
         self.file = self.fs.open(self.path, "xb" if self.fresh else "wb", autocommit=True, **self.marks())
 
+    @abstractmethod
     def marks(self) -> dict[str, Any]:
-        """What is given to the client's open beside the mode."""
-        return {}
+        """What is given to the client's open beside the mode: the mark of an object that must be new."""
 
     def write(self, data: memoryview) -> None:
         self.file.write(data)
@@ -247,7 +248,7 @@ class Azure(Upload):
 
     def landed(self, error: Exception) -> bool | None:
         # The blocks have random names of our own.
-        ours: list[str] = list(self.file._block_list or ())  # noqa: SLF001 # adlfs tells them nowhere else
+        ours: list[str] = list(getattr(self.file, "_block_list", None) or ())
         blocks, mark = import_module("fsspec.asyn").sync(self.fs.loop, self._committed)
         if mark == self.token if self.fresh else blocks == ours != []:
             return True
