@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import pickle
+import re
 import shutil
 import signal
 import sys
@@ -194,6 +195,11 @@ WAYS = (LINUX, NAMED, POSIX)
 def shown(value: Any) -> str | None:
     """How a parameter of a test is shown."""
     return value.name.replace(" ", "-") if isinstance(value, Door | Way) else None
+
+
+def plainly(value: object) -> str:
+    """The same for any value, and in every process: without the address that a repr may hold."""
+    return re.sub(r" at 0x[0-9a-f]+", "", repr(value))
 
 
 @contextmanager

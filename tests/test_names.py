@@ -14,7 +14,7 @@ import pytest
 import durably
 from capabilities import needs_posix, needs_proc, needs_unprivileged_user
 from disk import NEW, OLD, Without, as_nobody, names, untouched
-from doors import MAIN, Door, shown
+from doors import MAIN, Door, plainly, shown
 from durably import UnsupportedError, _names
 from durably.testing import RecordingSyscalls, use
 
@@ -82,7 +82,7 @@ def fill(stream: Any, data: bytes = NEW) -> None:
         Text("file"),
         Named(Text("file")),
     ],
-    ids=repr,
+    ids=plainly,
 )
 def test_whatever_names_a_path(here: Path, door: Door, path: Any) -> None:
     receipt = door.save(path, NEW)
@@ -174,7 +174,7 @@ def test_long_names_while_they_are_written(here: Path, stream: Callable[..., Any
 
 @every_door
 @pytest.mark.parametrize(
-    "path", [None, 3, True, 1.5, ["file"], Named(3), bytearray(b"file"), object()], ids=repr
+    "path", [None, 3, True, 1.5, ["file"], Named(3), bytearray(b"file"), object()], ids=plainly
 )
 def test_what_is_no_path_is_a_type_error(here: Path, door: Door, path: Any) -> None:
     with untouched(here), pytest.raises(TypeError):
@@ -190,7 +190,7 @@ def test_an_embedded_nul_is_a_value_error(here: Path, door: Door, path: Any) -> 
 
 
 @every_door
-@pytest.mark.parametrize("path", ["", b"", Named("")], ids=repr)
+@pytest.mark.parametrize("path", ["", b"", Named("")], ids=plainly)
 def test_an_empty_path_is_no_file(here: Path, door: Door, path: Any) -> None:
     with pytest.raises(FileNotFoundError):
         door.save(path, NEW)
@@ -421,7 +421,7 @@ class Remote:
         Remote(),
         Remote("s3"),
     ],
-    ids=repr,
+    ids=plainly,
 )
 def test_a_store_is_refused_and_not_taken_for_a_directory(here: Path, door: Door, path: Any) -> None:
     with untouched(here), pytest.raises(UnsupportedError, match="names a store") as caught:
@@ -443,7 +443,7 @@ def test_a_store_is_refused_and_not_taken_for_a_directory(here: Path, door: Door
         ("./s3://x", "s3:/x"),
         ("\u00e9\u00e9://x", "\u00e9\u00e9:/x"),
     ],
-    ids=repr,
+    ids=plainly,
 )
 @needs_posix
 def test_what_looks_like_a_store_and_is_a_path(here: Path, door: Door, path: Any, made: str) -> None:

@@ -15,6 +15,7 @@ import pytest
 
 import durably
 from disk import NEW, OLD, names, untouched
+from doors import plainly
 from durably import _oneshot
 from durably.testing import RecordingSyscalls, use
 
@@ -99,7 +100,7 @@ def test_a_buffer_with_gaps_is_refused(target: Path, save: Callable[..., Any], d
 
 @every_saver
 @pytest.mark.parametrize(
-    "data", [None, 3, True, [1, 2], (b"a",), {}, iter(b"abc"), object(), range(3)], ids=repr
+    "data", [None, 3, True, [1, 2], (b"a",), {}, iter(b"abc"), object(), range(3)], ids=plainly
 )
 def test_what_is_no_buffer_is_a_type_error(target: Path, save: Callable[..., Any], data: Any) -> None:
     with untouched(target.parent), pytest.raises(TypeError, match=f"not {type(data).__name__}"):
@@ -111,7 +112,7 @@ def test_text_is_no_bytes(target: Path) -> None:
         durably.write_bytes(target, "text")  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("text", [b"x", None, 3, ["x"]], ids=repr)
+@pytest.mark.parametrize("text", [b"x", None, 3, ["x"]], ids=plainly)
 def test_bytes_are_no_text(target: Path, text: Any) -> None:
     with untouched(target.parent), pytest.raises(TypeError, match="text must be a str"):
         durably.write_text(target, text)
@@ -132,8 +133,8 @@ def test_the_data_is_let_go_of(target: Path) -> None:
 TEXTS = ["", "plain", "one\ntwo\n", "one\r\ntwo\rthree\n\n", "\u00e9\u20ac\U0001f600\n"]
 
 
-@pytest.mark.parametrize("text", TEXTS, ids=repr)
-@pytest.mark.parametrize("newline", [None, "", "\n", "\r", "\r\n"], ids=repr)
+@pytest.mark.parametrize("text", TEXTS, ids=plainly)
+@pytest.mark.parametrize("newline", [None, "", "\n", "\r", "\r\n"], ids=plainly)
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-8-sig", "utf-16-le"])
 def test_text_becomes_what_pathlib_makes_of_it(
     tmp_path: Path, text: str, newline: str | None, encoding: str

@@ -104,7 +104,7 @@ def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         how = running.how()
         if "storage_options" in how:
             how = {"storage_options": {**running.options, "skip_instance_cache": False}}
-        running.how = lambda: how  # type: ignore[method-assign] # one connection, as programs have
+        running.how = lambda: dict(how)  # type: ignore[method-assign] # one connection, as programs have
         yield running
 
 
@@ -625,7 +625,8 @@ def test_the_file_of_a_store_is_over_with_the_save(memory: Local) -> None:
         assert (file.writable(), file.seekable(), file.readable()) == (True, False, False)
         assert file.name == memory.url("target")
         file.write(NEW)
-    for use in (file.tell, lambda: file.write(b"more")):
+    uses: tuple[Callable[[], object], ...] = (file.tell, lambda: file.write(b"more"))
+    for use in uses:
         with pytest.raises(ValueError, match="closed file"):
             use()
 

@@ -49,7 +49,7 @@ def server(request: pytest.FixtureRequest) -> Iterator[Server]:
         pytest.skip(reason)
     with servers.running(request.param) as running:
         # Those that speak HTTP connect anew by themselves, and take long to be made.
-        running.options["skip_instance_cache"] = request.param not in ("s3", "azure", "gcs")
+        running.options["skip_instance_cache"] = request.param not in ("s3", "gcs")
         yield running
 
 

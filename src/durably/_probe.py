@@ -18,9 +18,7 @@ if TYPE_CHECKING:
     from durably._paths import StrPath
 
 
-def probe(
-    path: StrPath, *, storage_options: Mapping[str, Any] | None = None, fs: Any = None
-) -> Guarantees:
+def probe(path: StrPath, *, storage_options: Mapping[str, Any] | None = None, fs: Any = None) -> Guarantees:
     """Find out what a durable save to ``path`` keeps, and what the file system there supports.
 
     ``path``: a str, bytes or PathLike, or what names a store. An existing directory is looked at
