@@ -108,7 +108,7 @@ class Proxy:
             setattr(self, way, before + size)
             if self._at is None or self._at[0] != way or before + size <= self._at[1]:
                 return size
-            allowed = max(self._at[1] - before, 0)
+            allowed: int = max(self._at[1] - before, 0)
             self._at, self.was_cut = None, True
             return allowed
 

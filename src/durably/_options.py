@@ -96,7 +96,7 @@ class Options:
 def resolve(options: SaveOptions) -> Options:
     """Check the options of a call. Raises TypeError or ValueError before the disk is touched."""
     try:
-        return _resolved(**options)
+        return _resolved(**options)  # pyright: ignore[reportArgumentType] # a dict is not: TypeError
     except TypeError:
         return Options(**options)  # an unhashable value: let the checks name it
 

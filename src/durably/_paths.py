@@ -47,7 +47,7 @@ def _converted(path: StrPath) -> str:
         raise _remote(path)
     if isinstance(path, str):
         return local(_plain(path))
-    named: Any = path  # TypeError for what is no path
+    named: os.PathLike[str] = path  # type: ignore[assignment] # TypeError for what is no path
     return _plain(os.fsdecode(os.fspath(named)))
 
 

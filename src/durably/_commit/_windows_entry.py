@@ -106,5 +106,6 @@ def _follow(calls: Syscalls, save: Save) -> bool:
     """Go on to where a link leads. False: the link itself is to be replaced."""
     if not is_followed(save):
         return False
-    enter(calls, save, os.path.join(save.directory, calls.readlink(target(save))))
+    destination: str = calls.readlink(target(save))
+    enter(calls, save, os.path.join(save.directory, destination))
     return True

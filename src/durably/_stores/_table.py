@@ -43,7 +43,7 @@ def register(file_system: type | str, routine: type[Store]) -> None:
     It takes the place of an entry of durably's. Raises TypeError for what is not a routine.
     """
     given: object = routine
-    if not (isinstance(given, type) and issubclass(given, Store)):
+    if not (isinstance(given, type) and issubclass(given, Store)):  # pyright: ignore[reportUnnecessaryIsInstance] # callers may be untyped
         raise TypeError(f"a routine is a subclass of durably.stores.Store, not {routine!r}")
     _TABLE[file_system if isinstance(file_system, str) else key(file_system)] = routine
 

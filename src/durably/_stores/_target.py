@@ -56,7 +56,7 @@ def located(named: Any, options: Options) -> Target | str:
         return _of_object(named)
     if not isinstance(fs, fsspec.AbstractFileSystem):
         raise TypeError(f"fs must be a file system of fsspec, not {fs!r}")
-    return _of_path(fs, os.fspath(named))
+    return _of_path(fs, os.fspath(named))  # pyright: ignore[reportUnknownArgumentType] # as given
 
 
 def _of_url(url: str, storage: Mapping[str, Any] | None) -> Target | str:
@@ -85,13 +85,13 @@ def _of_object(named: Any) -> Target | str:
         url = str(named.full_name)
     else:
         url = str(named)
-    return _checked(_routine(type(fs), url), fs, str(named.path), url)
+    return _checked(_routine(fs.__class__, url), fs, str(named.path), url)
 
 
 def _of_path(fs: Any, path: str) -> Target | str:
     stripped = fs._strip_protocol(path)  # noqa: SLF001 # how fsspec's own clients ask
     url = str(fs.unstrip_protocol(stripped))
-    return _checked(_routine(type(fs), url), fs, stripped, url)
+    return _checked(_routine(fs.__class__, url), fs, stripped, url)
 
 
 def _routine(file_system: type, url: str) -> type[Store] | str:

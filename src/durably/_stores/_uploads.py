@@ -176,7 +176,7 @@ def _was_refused(error: Exception) -> bool:
             return True
         response = getattr(cause, "response", None)
         if isinstance(response, dict):
-            answer: Any = response
+            answer: Any = response  # pyright: ignore[reportUnknownVariableType] # a dict of anything
             return answer.get("ResponseMetadata", {}).get("HTTPStatusCode") not in (None, *_GATEWAY)
     return False
 
