@@ -271,6 +271,13 @@ def access_lists() -> str:
     return _tried_on_windows(act)
 
 
+def stores() -> str:
+    """Whether a server of every kind of store can be started here."""
+    import servers
+
+    return next(filter(None, map(servers.reason, servers.KINDS)), "")
+
+
 @cache
 def gcc() -> str:
     return "" if find("gcc") else "gcc is not installed"

@@ -4,7 +4,8 @@ A plugin for coverage.py (see ``[tool.coverage.run]``). Two things are left out,
 
 - the body of ``if sys.platform == "NAME":`` on every other system;
 - a line or block whose first line ends in ``# needs PROBE``, where ``capabilities.PROBE()`` gives a
-  reason why this machine cannot run it. The same probes skip the tests.
+  reason why this machine cannot run it. The same probes skip the tests;
+- the rooms of the stores, unless each of the servers that their tests save to can be started.
 
 Run as a program, it prints what is left out here.
 """
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 SOURCE = Path(__file__).parent.parent / "src"
 _SYSTEMS = ("darwin", "linux", "win32")
+_STORES = ["*/durably/_stores/*", "*/durably/stores.py"]
 _MARK = re.compile(r"# needs (\w+)")
 
 
@@ -55,6 +57,8 @@ class ByCapability(CoveragePlugin):
         patterns = config.get_option("report:exclude_lines")
         assert isinstance(patterns, list)
         config.set_option("report:exclude_lines", [*patterns, *exclusions()])
+        if capabilities.stores():
+            config.set_option("run:omit", _STORES)
 
 
 def coverage_init(registry: Plugins, _: object) -> None:
@@ -64,6 +68,8 @@ def coverage_init(registry: Plugins, _: object) -> None:
 
 def main() -> None:
     """Print each exclusion, its reason, and the lines it begins at."""
+    if capabilities.stores():
+        print(f"not counted here: {capabilities.stores()} ({', '.join(_STORES)})")
     for pattern, reason in exclusions().items():
         print(f"not counted here: {reason} ({pattern})")
         for path in sorted(SOURCE.rglob("*.py")):

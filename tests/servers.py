@@ -182,6 +182,7 @@ _REASONS: dict[str, Callable[[], str]] = {
     "webdav": lambda: _lacks("fsspec", "webdav4", "wsgidav", "cheroot"),
     "ftp": lambda: _lacks("fsspec", "pyftpdlib"),
 }
+KINDS = tuple(_REASONS)
 
 
 def _fake_gcs() -> str | None:
