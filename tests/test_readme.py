@@ -29,7 +29,7 @@ def test_there_are_exactly_two_commands_of_one_line_each() -> None:
     setup = r"python3 -m venv \.venv && \.venv/bin/pip install -q -e '\.\[{}\]' && \.venv/bin/{}\n"
     demo, tests = blocks("sh")
     assert re.fullmatch(setup.format("cli", "durably demo"), demo)
-    assert re.fullmatch(setup.format("cli,test", "python -m pytest"), tests)
+    assert re.fullmatch(setup.format("cli,test", "python -m pytest -n auto"), tests)
 
 
 def test_every_block_says_its_language() -> None:
