@@ -449,3 +449,13 @@ def test_the_private_directory_lies_beside_the_real_target(tmp_path: Path, optio
         temporary.write_bytes(NEW)
     assert (tmp_path / "links" / "link").is_symlink() == (not options)
     assert (tmp_path / "links" / "link").read_bytes() == NEW
+
+
+@needs_posix
+def test_a_rewrite_in_place_that_breaks_off_names_the_copy_itself(target: Path) -> None:
+    with use(Refusing(replace=errno.EBUSY, ftruncate=errno.EIO)), pytest.raises(durably.TornError) as caught:
+        with durably.staged_path(target, allow_in_place=True) as temporary:
+            temporary.write_bytes(NEW)
+    assert caught.value.staged is not None
+    assert Path(caught.value.staged).read_bytes() == NEW
+    assert os.path.basename(caught.value.staged) == target.name

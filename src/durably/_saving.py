@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 
 from durably import _promises
 from durably._errors import NotDurableError, TornError
@@ -160,6 +161,8 @@ def _pour(routine: Routine, source: int, target: int) -> None:
 
 def _torn(routine: Routine, save: Save, error: OSError) -> TornError:
     staged = staged_at(routine, save)
+    if save.private is not None:
+        staged = os.path.join(staged, save.name)
     message = f"a rewrite in place broke off ({error.strerror}); the whole new content is in {staged}"
     return TornError(error.errno or errno.EIO, message, save.path, staged)
 
