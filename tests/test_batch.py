@@ -1085,3 +1085,23 @@ def test_a_batch_on_windows_is_told_from_a_dead_one(path: Path, monkeypatch: pyt
             assert not left.exists()
     finally:
         durably._names.forget()
+
+
+@needs_posix
+@pytest.mark.parametrize("name", ["", ".", ".."])
+def test_what_names_no_file_in_a_directory_that_is_open(tmp_path: Path, name: str) -> None:
+    batch = Batch()
+    with pytest.raises(IsADirectoryError), batch:
+        batch.write_bytes(tmp_path / "a", NEW)
+        batch.write_bytes(f"{tmp_path}/{name}", NEW)
+    assert names(tmp_path) == []
+
+
+@needs_posix
+def test_a_system_without_one_flush_for_all_flushes_each(tmp_path: Path) -> None:
+    table = RecordingSyscalls()
+    with use(table, "freebsd14"), Batch() as batch:
+        for number in range(20):
+            batch.write_bytes(tmp_path / f"{number:02}", NEW)
+    assert table.names.count("fsync") == 21
+    assert [(tmp_path / name).read_bytes() for name in names(tmp_path)] == [NEW] * 20

@@ -582,3 +582,51 @@ def test_descriptors_are_closed(tmp_path: Path, dead: int) -> None:
     before = names(Path("/proc/self/fd"))
     sweep(tmp_path, older_than=0)
     assert names(Path("/proc/self/fd")) == before
+
+
+def test_what_cannot_be_told_of_a_claimed_directory_leaves_it_unlocked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its lock was free, but whether it is to be kept cannot be read: it stays, and the lock is free again."""
+    left = made(tmp_path, "d", maker(space=OTHER_SPACE))
+
+    def unreadable(*_: object) -> str:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    before = set(os.listdir("/dev/fd"))
+    with monkeypatch.context() as patch:
+        patch.setattr(Linux, "spares", unreadable)
+        found = only(sweep(tmp_path, older_than=0))
+    assert not found.removed
+    assert os.strerror(errno.EIO) in found.reason
+    assert set(os.listdir("/dev/fd")) == before
+    assert left.is_dir()
+    assert only(sweep(tmp_path, older_than=0)).removed
+
+
+@needs_mount
+def test_a_journal_on_another_mount_does_not_count(tmp_path: Path, dead: int) -> None:
+    """A transaction keeps to one mount, so what lies at the top of one belongs to no journal above."""
+    top = tmp_path / "top"
+    source = tmp_path / "source"
+    top.mkdir()
+    source.mkdir()
+    (tmp_path / _names.JOURNAL).write_bytes(b"")
+    with bound(source, top):
+        left = made(top, "t", maker(process=dead))
+        assert only(sweep(top, older_than=0)).removed
+        assert not left.exists()
+
+
+def test_a_file_that_vanishes_from_a_directory_that_is_removed(tmp_path: Path, dead: int) -> None:
+    class Ghosts(Without):
+        def _before(self, name: str, arguments: Any, keywords: Any, function: Any) -> None:
+            if name == "unlink" and arguments[0] == "ghost":
+                os.unlink(left / "ghost")
+            super()._before(name, arguments, keywords, function)
+
+    left = made(tmp_path, "d", maker(process=dead))
+    (left / "ghost").write_bytes(b"")
+    with use(Ghosts()):
+        assert only(sweep(tmp_path, older_than=0)).removed
+    assert names(tmp_path) == []

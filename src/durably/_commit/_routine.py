@@ -150,7 +150,7 @@ class Routine(ABC):
 
     def is_quiet(self, files: int, size: int) -> bool:
         """Whether such a flush of so many files, and bytes, would have little else to write."""
-        return False
+        raise NotImplementedError  # no `common_flush` here
 
     def flush_all(self, directory: Any) -> None:
         """Flush the file system of a directory that was opened before the first write. An error is final."""

@@ -46,10 +46,7 @@ class MovingStaging(Staging):
 
     def reach(self, directory: str) -> None:
         """Have the root at or above a directory."""
-        try:
-            common = os.path.commonpath([self.root.path, directory])
-        except ValueError:  # two drives
-            common = ""
+        common = shared(self.root.path, directory)
         if common == self.root.path:
             return
         if not common or os.stat(common).st_dev != os.stat(self._anchor.path).st_dev:
@@ -73,9 +70,9 @@ class MovingStaging(Staging):
     def drop_below(self, path: str) -> bool:
         """Forget what is staged at a path, or below it: it is removed, or something else comes there."""
         found = False
-        if os.path.commonpath([self.root.path, path]) == path:
+        if shared(self.root.path, path) == path:
             self.reach(os.path.dirname(path))  # the open root itself is about to go
-        if os.path.commonpath([self.root.path, path]) != self.root.path:
+        if shared(self.root.path, path) != self.root.path:
             return False
         above = split(os.path.relpath(path, self.root.path)) if path != self.root.path else ()
         for parts in [each for each in self.met if each[: len(above)] == above]:
@@ -95,3 +92,9 @@ class MovingStaging(Staging):
         if self.root is not self._anchor:
             self.root.close()
         self._anchor.close()
+
+
+def shared(first: str, second: str) -> str:
+    """The directory above two paths, as the first spells it; empty if they are on two drives."""
+    drives = {os.path.normcase(os.path.splitdrive(path)[0]) for path in (first, second)}
+    return os.path.commonpath([first, second]) if len(drives) == 1 else ""

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from durably import _forks, _names
 from durably._fsspec import _entries
-from durably._fsspec._moving_staging import MovingStaging
+from durably._fsspec._moving_staging import MovingStaging, shared
 from durably._modes import parsed, with_action
 from durably._options import NONE, resolve
 from durably._saving import note_leftovers
@@ -140,7 +140,7 @@ class TransactionCore:
     def _rename_staged(self, source: str, target: str) -> bool:
         """Give a staged file another name. False: nothing is staged under the first."""
         staging = self._staging
-        if staging is None or os.path.commonpath([staging.root.path, source]) != staging.root.path:
+        if staging is None or shared(staging.root.path, source) != staging.root.path:
             return False
         options = self._options
         old, new = _real(source, options), _real(target, options)
@@ -156,8 +156,6 @@ class TransactionCore:
 
     def end(self, error: BaseException | None) -> None:
         """Commit, or with an exception throw everything away. Raises as `durably.Transaction` does."""
-        if not self._is_open:
-            return
         self._is_open = False
         if _current.get() is self._mark:
             _current.set(None)
