@@ -301,7 +301,7 @@ def _s3(stack: ExitStack, folder: Path, proxy: Proxy) -> Server:
     from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
     from werkzeug.serving import WSGIRequestHandler, make_server
 
-    class _Quiet(WSGIRequestHandler):
+    class _Quiet(WSGIRequestHandler):  # type: ignore[misc] # not typed here
         protocol_version = "HTTP/1.1"  # or each request has a connection of its own
 
         def log_request(self, *_: object) -> None:
@@ -369,9 +369,10 @@ def _azure(stack: ExitStack, folder: Path, proxy: Proxy) -> Server:
 
     def read(name: str) -> bytes | None:
         try:
-            return container.download_blob(name).readall()
+            content: bytes = container.download_blob(name).readall()
         except ResourceNotFoundError:
             return None
+        return content
 
     server.read = read
 

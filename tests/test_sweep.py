@@ -587,7 +587,7 @@ def test_descriptors_are_closed(tmp_path: Path, dead: int) -> None:
 def test_what_cannot_be_told_of_a_claimed_directory_leaves_it_unlocked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its lock was free, but whether it is to be kept cannot be read: it stays, and the lock is free again."""
+    """Its lock was free, but whether it is to be kept cannot be read: it stays, and is unlocked."""
     left = made(tmp_path, "d", maker(space=OTHER_SPACE))
 
     def unreadable(*_: object) -> str:

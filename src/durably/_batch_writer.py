@@ -148,6 +148,7 @@ class BatchWriter(_Life["F_co"]):
             return
         self._decide()
         if self._generation == _forks.generation:
+            assert self._place is not None
             self._group.throw_away(self._place, self._save, error)
 
     def _decide(self) -> None:

@@ -306,8 +306,8 @@ def revive(place: Place, name: str, staged: Staged) -> Save:
     save.directory = save.staging = place.directory
     save.where = place.path
     save.name = name
-    if staged.tail is not None:
-        save.temporary = traits.stem + staged.tail
+    assert staged.tail is not None
+    save.temporary = traits.stem + staged.tail
     save.identity = (traits.device, staged.inode)
     save.closes = True
     return save

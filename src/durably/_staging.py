@@ -111,11 +111,10 @@ class Staging:
             self.failed[save.path] = error
         self._leave(save)
 
-    def throw_away(self, place: Place | None, save: Save, error: BaseException) -> None:
+    def throw_away(self, place: Place, save: Save, error: BaseException) -> None:
         """Give up a save that was not added, because its caller wants so. Nothing is raised."""
         self.gaps = True
-        if place is not None:
-            place.files.pop(save.name, None)
+        place.files.pop(save.name, None)
         discard(self.routine, save, error)
         self._leave(save)
 

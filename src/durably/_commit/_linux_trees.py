@@ -48,7 +48,3 @@ class LinuxTrees(Trees):
 
     def is_witnessed(self, save: TreeSave) -> bool:
         return self.linux.reports_lost_writes(save.directory)
-
-    def flush_file_system(self, save: TreeSave) -> None:
-        # The private directory was opened before the first write: it is told every error since.
-        self.calls.syncfs(save.staging)

@@ -60,12 +60,8 @@ class Trees(TreeRoutine):
         """Read what is carried over of an old directory or file besides owner and mode."""
 
     def is_witnessed(self, save: TreeSave) -> bool:
-        """Whether one flush of the file system tells of every write that was lost in the tree."""
+        """Whether one syncfs tells of every write that was lost in the tree."""
         return False
-
-    def flush_file_system(self, save: TreeSave) -> None:
-        """That flush, on a descriptor from before the first write."""
-        raise NotImplementedError  # nothing is witnessed here
 
     def finish_flush(self, save: TreeSave) -> None:
         """Have the drive write what `flush_tree` has handed to it."""
@@ -190,7 +186,8 @@ class Trees(TreeRoutine):
 
     def flush(self, save: TreeSave) -> None:
         if self.is_witnessed(save):
-            self.flush_file_system(save)
+            # The private directory was opened before the first write: it is told every error since.
+            self.calls.syncfs(save.staging)
             save.steps.append("syncfs")
             return
         save.skipped["witness"] = (

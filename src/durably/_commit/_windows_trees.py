@@ -128,7 +128,7 @@ class WindowsTrees(TreeRoutine):
             raise OutcomeUnknownError(error.errno or errno.EIO, message, save.path) from error
 
     def keep(self, save: TreeSave) -> None:
-        pass  # there was no old tree
+        """Nothing: there was no old tree."""
 
     def remove_old(self, save: TreeSave) -> None:
         self.windows.remove(save)

@@ -194,8 +194,9 @@ def write(root: Root, direction: str, operations: list[Operation]) -> None:
         root.journaled = True
         root.entries.move(root.directory, temporary, root.directory, _names.JOURNAL, replace=True)
     except BaseException as error:
-        failure = discard(root, root.directory, temporary)
-        if failure is not None:
+        try:
+            root.routine.remove_entry(root.directory, temporary)
+        except OSError as failure:
             note_leftovers(error, (root.full((temporary,)),), f"could not be removed: {failure.strerror}")
         raise
     root.flush()
@@ -233,15 +234,3 @@ def retire(root: Root) -> None:
     except FileNotFoundError:
         pass  # there was none, which could not be told
     root.journaled = False
-
-
-def discard(root: Root, directory: Any, name: str | None) -> OSError | None:
-    """Remove a temporary, if it is there. Returns the error in place of raising it."""
-    if name is not None:
-        try:
-            root.routine.remove_entry(directory, name)
-        except FileNotFoundError:
-            pass
-        except OSError as error:
-            return error
-    return None

@@ -27,7 +27,7 @@ def parts_below(root: str, path: StrPath) -> Parts:
     if not text:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), text)
     below = _relative(root, text) if os.path.isabs(text) else text
-    if os.path.splitdrive(below)[0]:
+    if os.path.splitdrive(below)[0]:  # needs windows
         raise ValueError(f"{text!r} has a drive, and does not lie under the root {root!r}")
     found = split(below)
     if ".." in found:

@@ -195,8 +195,6 @@ class Staging:
         save.name = parts[-1]
         if save.options.permissions is not None:
             routine.seal(save)
-        if save.temporary is None:
-            routine.link(save)
         self.flusher.add(save, size)
         self._take(save, save.staging, expected)
         self.writing.discard(parts)
