@@ -251,18 +251,25 @@ def test_a_failed_rename_whose_target_cannot_be_looked_at_is_unknown(root: Path)
     assert ours(root) == []
 
 
-def test_many_files_in_a_new_directory_are_flushed_together(
-    root: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("quiet", [True, False])
+@pytest.mark.parametrize("place", ["n/", ""])
+@pytest.mark.parametrize("files", [20, 70])
+def test_many_files_are_flushed_together_where_that_is_quick(
+    root: Path, monkeypatch: pytest.MonkeyPatch, place: str, files: int, *, quiet: bool
 ) -> None:
+    """Of 70, some are closed before the commit. A new directory is one change, without a journal."""
     monkeypatch.setattr("durably._commit._linux.Linux.common_flush", lambda self, directory: "8:1")
-    monkeypatch.setattr("durably._commit._linux.Linux.is_quiet", lambda self, files, size: True)
+    monkeypatch.setattr("durably._commit._linux.Linux.is_quiet", lambda self, files, size: quiet)
     table = Hooked(lambda name, arguments: None)
+    before = doors.descriptors()
     with use(table), durably.Transaction(root) as txn:
-        for number in range(20):
-            txn.write_bytes(f"n/{number}", b"new")
-    assert held(root) == {**OLD, **{f"n/{number}": b"new" for number in range(20)}}
+        for number in range(files):
+            txn.write_bytes(f"{place}{number}", b"new")
+    assert held(root) == {**OLD, **{f"{place}{number}": b"new" for number in range(files)}}
     assert ours(root) == []
-    assert (table.names.count("syncfs"), table.names.count("fsync")) == (1, 1)
+    assert doors.descriptors() == before
+    assert table.names.count("syncfs") == quiet
+    assert (table.names.count("fsync") < files) == quiet
 
 
 def test_a_large_file_is_on_its_way_to_the_disk_before_the_commit(root: Path) -> None:

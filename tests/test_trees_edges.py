@@ -249,14 +249,17 @@ def test_a_private_directory_that_goes_while_a_version_is_swept(path: Path) -> N
     private.mkdir()
 
     class Going(RecordingSyscalls):
+        met = False
+
         def _before(self, name: str, arguments: Any, keywords: Any, function: Any) -> None:
-            if name == "open" and arguments[0] == private.name and private.exists():
+            self.met = self.met or arguments[:1] == (version.name,)
+            if name == "open" and arguments[0] == private.name and self.met:
                 private.rmdir()
 
     with use(Going()):
-        found = swept(path.parent)
-    assert found[version.name][0]
-    assert names(path.parent) == []
+        swept_last = durably.sweep(path.parent, older_than=0, dry_run=True)[-1]
+    assert (swept_last.removed, "is gone" in swept_last.reason) == (True, True)
+    assert names(path.parent) == [version.name]
 
 
 @pytest.mark.usefixtures("dead")
