@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import warnings
 
 from durably import _forks
@@ -11,7 +10,7 @@ from durably._modes import with_action
 from durably._options import resolve
 from durably._paths import local
 from durably._save import Save
-from durably._stream import opened
+from durably._saving import stage_stream
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -59,26 +58,13 @@ class BatchWriter(_Life["F_co"]):
         self._save = save = Save(local(path), resolve(with_action(options, how)))
         try:
             self._place = group.enter(save)
-            self._stage(how)
+            self._channel, self._file = stage_stream(group.routine, save, how)
         except BaseException as error:
             group.drop(self._place, save, error)
             raise
         self._is_open = True
         group.writing[id(save)] = self._channel, self._place, save
         _forks.watch(self._channel, group.routine, save)
-
-    def _stage(self, how: Mode) -> None:
-        save, routine = self._save, self._group.routine
-        if how.action == "r" and save.old is None:
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), save.path)
-        routine.create(save)
-        if how.keeps and save.old is not None:
-            routine.copy_old(save)
-        if how.action == "a":
-            routine.append_only(save)
-        elif how.action == "r":
-            routine.calls.lseek(save.fd, 0, os.SEEK_SET)
-        self._channel, self._file = opened(routine, save, how)
 
     @property
     def path(self) -> str:

@@ -9,13 +9,18 @@ from durably import _promises
 from durably._errors import NotDurableError, TornError
 from durably._options import CONSISTENT, DURABLE, LEVELS, NONE, Receipt
 from durably._save import CLOSED
+from durably._stream import opened
 from durably._syscalls import write_all
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from durably._commit._routine import Routine
+    from durably._modes import Mode
     from durably._options import Durability
     from durably._save import Save
+    from durably._stream import Channel
 
 # Where no rename is possible: a mount point, another file system beneath, a sticky directory.
 _NO_RENAME = {errno.EBUSY, errno.EXDEV, errno.EPERM, errno.EACCES}
@@ -36,6 +41,23 @@ def stage(routine: Routine, save: Save) -> None:
             raise
         save.temporary = None
         routine.create_spare(save)
+
+
+def stage_stream(routine: Routine, save: Save, how: Mode) -> tuple[Channel, Any]:
+    """Make the temporary of a located save, with what the mode keeps of the old file; and the caller's file.
+
+    Raises FileNotFoundError where the mode updates a file that is not there.
+    """
+    if how.action == "r" and save.old is None:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), save.path)
+    stage(routine, save)
+    if how.keeps and save.old is not None:
+        routine.copy_old(save)
+    if how.action == "a":
+        routine.append_only(save)
+    elif how.action == "r":
+        routine.calls.lseek(save.fd, 0, os.SEEK_SET)
+    return opened(routine, save, how)
 
 
 def finish(routine: Routine, save: Save, size: int) -> Receipt:

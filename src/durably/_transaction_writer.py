@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import errno
-import os
 import warnings
 
 from durably import _forks
 from durably._options import resolve
-from durably._stream import opened
+from durably._saving import stage_stream
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -66,25 +65,12 @@ class TransactionWriter(_Life["F_co"]):
         with lock:
             self._save = staging.begin(*target, resolve(options), expected)
             try:
-                self._stage(how)
+                self._channel, self._file = stage_stream(staging.root.routine, self._save, how)
             except BaseException as error:
                 staging.abandon(self._save, error)
                 raise
         self._is_open = True
         _forks.watch(self._channel, staging.root.routine, self._save)
-
-    def _stage(self, how: Mode) -> None:
-        save, routine = self._save, self._staging.root.routine
-        if how.action == "r" and save.old is None:
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), save.path)
-        routine.create(save)
-        if how.keeps and save.old is not None:
-            routine.copy_old(save)
-        if how.action == "a":
-            routine.append_only(save)
-        elif how.action == "r":
-            routine.calls.lseek(save.fd, 0, os.SEEK_SET)
-        self._channel, self._file = opened(routine, save, how)
 
     @property
     def path(self) -> str:

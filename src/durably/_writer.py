@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import sys
 import warnings
 
@@ -12,8 +11,7 @@ from durably._modes import parsed, with_action
 from durably._options import resolve
 from durably._paths import local
 from durably._save import Save
-from durably._saving import abandon, discard, finish, stage
-from durably._stream import opened
+from durably._saving import abandon, discard, finish, stage_stream
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -155,18 +153,8 @@ class AtomicWriter(_Life["F_co"]):
         _forks.watch(self._channel, self._routine, save)
 
     def _stage(self, how: Mode) -> None:
-        save, routine = self._save, self._routine
-        routine.locate(save)
-        if how.action == "r" and save.old is None:
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), save.path)
-        stage(routine, save)
-        if how.keeps and save.old is not None:
-            routine.copy_old(save)
-        if how.action == "a":
-            routine.append_only(save)
-        elif how.action == "r":
-            routine.calls.lseek(save.fd, 0, os.SEEK_SET)
-        self._channel, self._file = opened(routine, save, how)
+        self._routine.locate(self._save)
+        self._channel, self._file = stage_stream(self._routine, self._save, how)
 
     @property
     def file(self) -> F_co:
