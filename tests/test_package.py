@@ -170,11 +170,16 @@ def test_one_file_chooses_by_the_running_system() -> None:
     assert asking <= NAMES_SYSTEMS
 
 
+def test_a_name_that_is_not_there() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'batch'"):
+        durably.batch  # type: ignore[attr-defined] # noqa: B018 # that is the check
+
+
 def test_the_exported_names_are_those_that_are_there() -> None:
     there = {
         name
-        for name, value in vars(durably).items()
-        if not name.startswith("_") and not isinstance(value, ModuleType)
+        for name in dir(durably)
+        if not name.startswith("_") and not isinstance(getattr(durably, name), ModuleType)
     }
     assert durably.__all__ == sorted(there)
     assert durably.__all__ == [

@@ -7,8 +7,6 @@ files with shared flushes. Each returns or holds a `Receipt`; `probe` says befor
 promise, and `sweep` removes what a killed process left behind.
 """
 
-from durably._batch import Batch
-from durably._batch_receipt import BatchReceipt
 from durably._errors import (
     BatchError,
     NotDurableError,
@@ -22,12 +20,17 @@ from durably._oneshot import atomic_write, write_bytes, write_text
 from durably._open import open  # noqa: A004 # as gzip.open
 from durably._options import Durability, Guarantees, Receipt
 from durably._probe import probe
-from durably._recover import recover
-from durably._staged_directory import staged_directory
 from durably._staged_path import staged_path
 from durably._sweep import sweep
-from durably._transaction import Transaction
 from durably._writer import AtomicWriter
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from durably._batch import Batch
+    from durably._batch_receipt import BatchReceipt
+    from durably._recover import recover
+    from durably._staged_directory import staged_directory
+    from durably._transaction import Transaction
 
 __version__ = "0.1.0"
 
@@ -56,3 +59,29 @@ __all__ = [
     "write_bytes",
     "write_text",
 ]
+
+# The doors for many files are as much again to import as those for one: each is loaded when it is asked for.
+_LATER = {
+    "Batch": "_batch",
+    "BatchReceipt": "_batch_receipt",
+    "Transaction": "_transaction",
+    "recover": "_recover",
+    "staged_directory": "_staged_directory",
+}
+
+if not TYPE_CHECKING:  # or every name would be one of the module's to a type checker
+
+    def __getattr__(name: str) -> object:
+        if name not in _LATER:
+            raise AttributeError(f"module 'durably' has no attribute {name!r}")
+        from importlib import import_module
+
+        found: object = getattr(import_module(f"durably.{_LATER[name]}"), name)
+        globals()[name] = found
+        return found
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *_LATER})
+
+
+del TYPE_CHECKING
