@@ -242,6 +242,13 @@ def test_the_command_line_is_not_loaded_by_the_package() -> None:
     assert not any(name.startswith("durably._cli") for name in imported_by("import durably, durably.testing"))
 
 
+def test_the_file_system_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "fsspec.compression", None)
+    monkeypatch.delitem(sys.modules, "durably.filesystem", raising=False)
+    with pytest.raises(ModuleNotFoundError, match=r"pip install 'durably\[fsspec\]'"):
+        importlib.import_module("durably.filesystem")
+
+
 missing_tool = next((name for name in ("hatchling", "pip") if importlib.util.find_spec(name) is None), None)
 
 

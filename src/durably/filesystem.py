@@ -18,9 +18,13 @@ import os
 import shutil
 from typing import TYPE_CHECKING, Any, cast
 
-from fsspec.compression import compr
-from fsspec.core import get_compression
-from fsspec.implementations.local import LocalFileSystem
+try:
+    from fsspec.compression import compr
+    from fsspec.core import get_compression
+    from fsspec.implementations.local import LocalFileSystem
+except ModuleNotFoundError as missing:
+    message = "durably.filesystem needs fsspec, which is not installed: pip install 'durably[fsspec]'"
+    raise ModuleNotFoundError(message, name=missing.name) from None
 
 from durably._fsspec import _entries, _install, _moving
 from durably._fsspec._file import DurableFile

@@ -15,7 +15,8 @@ try:
     fsspec: Any = import_module("fsspec")
 except ImportError as missing:
     _MISSING = "names a store, and those are reached through fsspec, which is not installed"
-    raise UnsupportedError(errno.ENOTSUP, f"{_MISSING}; nothing was written") from missing
+    _REMEDY = "nothing was written; pip install 'durably[fsspec]'"
+    raise UnsupportedError(errno.ENOTSUP, f"{_MISSING}; {_REMEDY}") from missing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
