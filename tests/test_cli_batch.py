@@ -6,18 +6,19 @@ import errno
 import json
 import os
 import sys
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from capabilities import needs_posix, needs_unprivileged_user
+from capabilities import SHARED_MEMORY, needs_posix, needs_root, needs_shared_memory, needs_unprivileged_user
 from disk import as_nobody, mode, names
 from durably import _cli, _names, testing
-from durably._cli import _copying, _exit
+from durably._cli import _copy_tree, _copying, _exit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 pytestmark = needs_posix
 
@@ -108,6 +109,57 @@ def test_a_file_that_cannot_be_read(here: Path) -> None:
     here.chmod(0o755)
     as_nobody(here / "dst", copy)
     assert copied(here / "dst") == {name: data for name, data in FILES.items() if name != "a"}
+
+
+@pytest.mark.parametrize(("on_error", "kept"), [("abort", []), ("continue", ["b/c", "b/d/e", "b/d/f"])])
+def test_a_file_that_goes_after_it_was_listed(
+    on_error: str,
+    kept: list[str],
+    here: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    listed = _copy_tree._files
+
+    def vanishing(source: str) -> list[tuple[str, int]]:
+        found = list(listed(source))
+        (here / "src" / "a").unlink()
+        return found
+
+    monkeypatch.setattr(_copy_tree, "_files", vanishing)
+    code, told, err = run(capsys, "src", "dst", "--on-error", on_error)
+    assert code == _exit.NOT_DONE
+    assert "No such file" in err
+    if kept:
+        assert list(told["failed"]) == [os.path.join("dst", "a")]
+        assert sorted(copied(here / "dst")) == kept
+    else:
+        assert not (here / "dst").exists()
+
+
+@needs_shared_memory
+@needs_root
+@pytest.mark.parametrize("quiet", [False, True])
+def test_what_is_not_kept_is_told(here: Path, capsys: pytest.CaptureFixture[str], *, quiet: bool) -> None:
+    class Owned(testing.Syscalls):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fchown = self._fchown
+
+        @staticmethod
+        def _fchown(*_: object) -> None:
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    with tempfile.TemporaryDirectory(dir=SHARED_MEMORY) as made:
+        target = Path(made)
+        (target / "a").touch()
+        os.chown(target / "a", 12345, 12345)
+        with testing.use(Owned()):
+            assert _cli.run(["copy", "--batch", *["--quiet"] * quiet, "src", made]) == _exit.DONE
+        assert copied(target) == FILES
+    told = capsys.readouterr().err
+    assert ("'durable' was asked for and is not kept" in told) is not quiet
+    assert ("metadata of old files could not all be kept: group, owner" in told) is not quiet
 
 
 @pytest.mark.parametrize("what", ["link", "link to a directory", "fifo"])

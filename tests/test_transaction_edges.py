@@ -14,12 +14,12 @@ import pytest
 import doors
 import durably
 from capabilities import needs_linux, needs_posix
-from doors import LINUX, Way
-from durably import _forks, _names
+from doors import LINUX, POSIX, Way
+from durably import _commit, _forks, _names
 from durably._native import windows as win
 from durably.testing import RecordingSyscalls, use
 from fakes import FakeWindows, windows_error
-from transactions import JOURNAL, WINDOWS, held, ours, recover
+from transactions import JOURNAL, MACOS, WINDOWS, held, ours, recover
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -216,6 +216,66 @@ def test_a_rollback_does_not_remove_a_tree_that_another_uses(root: Path) -> None
     assert recover(root).outcome == "undone"
     assert held(root) == OLD
     assert ours(root) == []
+
+
+# Where neither a link nor an exchange can keep the old file.
+
+
+def _refuses(*names: str) -> Callable[[int], Hook]:
+    def refusing(number: int) -> Hook:
+        def hook(name: str, arguments: tuple[Any, ...]) -> None:
+            if name == "link":
+                raise _error(errno.EPERM)
+            if name in names:
+                raise _error(number)
+
+        return hook
+
+    return refusing
+
+
+@pytest.mark.parametrize("way", [LINUX, MACOS], ids=str)
+@pytest.mark.parametrize(("number", "kind"), [(errno.EINVAL, durably.UnsupportedError), (errno.EIO, OSError)])
+def test_an_exchange_that_is_refused_changes_nothing(
+    root: Path, way: Way, number: int, kind: type[OSError]
+) -> None:
+    hook = _refuses("renameat2", "renameatx_np")(number)
+    with pytest.raises(kind) as caught, use(Hooked(hook, way.base()), way.system):
+        with durably.Transaction(root) as txn:
+            for name, content in NEW.items():
+                txn.write_bytes(name, content)
+    assert type(caught.value) is kind
+    assert held(root) == OLD
+    assert ours(root) == []
+
+
+def test_a_directory_that_another_makes_first_is_not_replaced(root: Path) -> None:
+    made: list[bool] = []
+
+    def hook(name: str, arguments: tuple[Any, ...]) -> None:
+        if name == "replace" and arguments[1] == JOURNAL and not made:
+            made.append(True)
+            (root / "n").mkdir()
+
+    with pytest.raises(durably.RecoveryNeededError, match="changed n") as caught:
+        with use(Hooked(hook, POSIX.base()), POSIX.system), durably.Transaction(root) as txn:
+            txn.write_bytes("n/x", b"new x")
+            txn.write_bytes("a", b"new a")
+    assert isinstance(caught.value.__cause__ or caught.value.__context__, OSError)
+    assert os.listdir(root / "n") == []
+    (root / "n").rmdir()
+    assert recover(root).outcome == "undone"
+    assert held(root) == OLD
+    assert ours(root) == []
+
+
+def test_handles_that_are_closed_by_now_are_forsaken_without_a_word(tmp_path: Path) -> None:
+    routine = _commit.routine()
+    (tmp_path / "file").touch()
+    one, other = (os.open(tmp_path / "file", os.O_RDONLY) for _ in range(2))
+    os.close(one)
+    _commit.entries(routine).forsake([one, other])
+    assert other not in doors.descriptors()
 
 
 # What was done all the same, and what cannot be told.

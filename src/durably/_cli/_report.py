@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from durably import AtomicWriter, Receipt
 
 UNCHANGED = "the target was not changed"
+_AT_STORE = "the target holds the whole old or the whole new object"
 _MAY_BE_TORN = "the target may hold a part of the new content"
 _WHOLE_NEW = "the whole new file is in place"
 
@@ -60,11 +62,16 @@ class Report:
         self.as_json = as_json
         self.quiet = quiet
         self.state = state
+        self.is_at_store = False
         self.identity: tuple[int, int] | None = None
 
     def watch(self, writer: AtomicWriter[Any]) -> None:
         """Remember the new file, to recognise it after an interrupt."""
-        staged = os.fstat(writer.file.fileno())
+        try:
+            staged = os.fstat(writer.file.fileno())
+        except io.UnsupportedOperation:
+            self.is_at_store = True
+            return
         self.identity = staged.st_dev, staged.st_ino
 
     def conclude(self, work: Callable[[], int]) -> None:
@@ -127,6 +134,8 @@ class Report:
     def _state_now(self, interrupt: KeyboardInterrupt) -> str:
         if self._is_published():
             return f"{_WHOLE_NEW}, its durability is not known"
+        if self.is_at_store:
+            return _AT_STORE
         # The writer removes what it staged, except a copy that a rewrite in place still needs.
         return _MAY_BE_TORN if getattr(interrupt, "leftovers", ()) else self.state
 
@@ -163,15 +172,15 @@ def receipt_fields(receipt: Receipt) -> dict[str, object]:
 
 
 def _batch_code(error: BatchError) -> int:
-    failed = error.receipt.failed.values() if error.receipt else ()
+    assert error.receipt is not None  # a batch that ends gives it one
+    failed = error.receipt.failed.values()
     in_place = failed and all(isinstance(one, NotDurableError) for one in failed)
     return _exit.NOT_DURABLE if in_place else _exit.NOT_DONE
 
 
 def _batch_fields(error: BatchError) -> dict[str, object]:
     receipt = error.receipt
-    if receipt is None:
-        return {}
+    assert receipt is not None  # a batch that ends gives it one
     failed = {path: str(one.strerror or one) for path, one in receipt.failed.items()}
     return {"saved": len(receipt.saved), "failed": failed, "unsaved": list(receipt.unsaved)}
 

@@ -256,7 +256,7 @@ class Linux(Posix):
 
 
 def _syncfs_reports() -> bool:
-    with open(_RELEASE, encoding="ascii") as file:
+    with open(_RELEASE, encoding="utf-8") as file:
         major, minor = file.read().split(".")[:2]
     return (int(major), int("".join(filter(str.isdigit, minor)) or 0)) >= _SYNCFS_REPORTS
 
