@@ -1,4 +1,4 @@
-"""The C program of calls.c: compiled when it is first needed, kept running, asked for rounds."""
+"""The C programs: compiled when they are first needed, kept running, asked for rounds."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Literal, Self
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_SOURCE = Path(__file__).with_name("calls.c")
+_SOURCES = Path(__file__).parent
 
 What = Literal["bare", "same"]
 Level = Literal["none", "durable"]
+NO_COMPILER = "the same calls in C: no C compiler, or not Linux, whose calls these are"
 
 
-class Calls:
-    """A running calls program."""
+class Program:
+    """A program that is running: a request a line, an answer in nanoseconds a line."""
 
     def __init__(self, program: Path) -> None:
         self.program = program
@@ -31,28 +32,57 @@ class Calls:
     def __exit__(self, *_: object) -> None:
         self._process.communicate()
 
-    def save(self, what: What, level: Level, directory: Path, count: int) -> float:
-        """Replace ``directory/target`` that many times. Returns the seconds that one save took."""
+    def ask(self, *request: object) -> float:
+        """The seconds that it took."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(f"{what} {level} {directory} {count}\n")
+        self._process.stdin.write(" ".join(map(str, request)) + "\n")
         self._process.stdin.flush()
-        return int(self._process.stdout.readline()) / 1e9 / count
+        return int(self._process.stdout.readline()) / 1e9
 
 
-def compiler() -> str | None:
-    """The C compiler at hand; none but on Linux, whose calls these are."""
-    return (shutil.which("gcc") or shutil.which("cc")) if sys.platform == "linux" else None
+class Calls(Program):
+    """calls.c: one file, saved again and again."""
+
+    def save(self, what: What, level: Level, directory: Path, count: int) -> float:
+        """Replace ``directory/target`` that many times. Returns the seconds that one save took."""
+        return self.ask(what, level, directory, count) / count
+
+
+class Many(Program):
+    """batch.c: many files together."""
+
+    def save(self, directory: Path, count: int) -> float:
+        """Save ``directory/0`` and so on. Returns the seconds that all of them took."""
+        return self.ask(directory, count)
+
+
+def _compiled(source: str, directory: Path) -> Path | None:
+    found = (shutil.which("gcc") or shutil.which("cc")) if sys.platform == "linux" else None
+    if found is None:
+        return None
+    program = directory / source.removesuffix(".c")
+    subprocess.run([found, "-O2", "-o", program, _SOURCES / source], check=True)
+    return program
 
 
 @contextmanager
 def running(directory: Path) -> Iterator[Calls | None]:
-    """The program, compiled into ``directory``; None where it cannot be."""
-    found = compiler()
-    if found is None:
+    """calls.c, compiled into ``directory``; None where it cannot be."""
+    program = _compiled("calls.c", directory)
+    if program is None:
         yield None
         return
-    program = directory / "calls"
-    subprocess.run([found, "-O2", "-o", program, _SOURCE], check=True)
     with Calls(program) as calls:
         yield calls
+
+
+@contextmanager
+def running_many(directory: Path) -> Iterator[Many | None]:
+    """batch.c, compiled into ``directory``; None where it cannot be."""
+    program = _compiled("batch.c", directory)
+    if program is None:
+        yield None
+        return
+    with Many(program) as many:
+        yield many

@@ -7,11 +7,11 @@ import re
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import durably
 from calls import running
+from findings import Count, Found
 from places import memory
 
 _SOURCE = str(Path(durably.__file__).parent.parent)
@@ -37,19 +37,10 @@ _DOORS = {
 }
 
 
-@dataclass(frozen=True)
-class Count:
-    """The calls of one save, in order."""
-
-    contender: str
-    level: str
-    calls: tuple[str, ...]
-
-
-def counts() -> list[Count]:
-    """The calls of each door and of the C program; none where strace cannot trace."""
+def counts() -> Found:
+    """The calls of each door and of the C program."""
     if not _can_trace():
-        return []
+        return Found(left_out=["the system calls of a save: strace is not there, or may not trace"])
     found: list[Count] = []
     with memory() as (directory, _), running(directory) as calls:
         (directory / "target").write_bytes(b"x" * 4096)
@@ -64,7 +55,7 @@ def counts() -> list[Count]:
                     request = f"{what} {level} {directory} 0\n"
                     trace = _traced([str(calls.program)], directory, request)
                     found.append(Count(f"{what}, in C", level, trace))
-    return found
+    return Found(counts=found)
 
 
 def _can_trace() -> bool:

@@ -6,8 +6,9 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import durably
-from places import ext4, memory, one_processor
-from rounds import Ratio, Rounds, Target
+from findings import Found, Target
+from places import ext4_or_disk, memory, one_processor
+from rounds import Rounds, repeated
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,53 +23,56 @@ _STOCK_OPEN = 'fsspec\'s own open("wb"), one write'
 _WRITE_BYTES = "durably.write_bytes"
 _TRANSACTION = "fs.transaction"
 _ONE_BY_ONE = "one by one"
+_MISSING = "the file system for fsspec: fsspec is not installed"
 
 
-def on_memory(rounds: int, count: int) -> list[Ratio]:
-    """Replace 4 KiB on a tmpfs with durability "none". Nothing without fsspec."""
+def on_memory(rounds: int, count: int) -> Found:
+    """Replace 4 KiB on a tmpfs with durability "none"."""
     made = _file_systems("none")
     if made is None:
-        return []
+        return Found(left_out=[_MISSING])
     own, durable = made
     with one_processor(), memory() as (directory, place):
         path = _target(directory)
         contenders = {
-            _PIPE: _repeat(lambda: durable.pipe_file(path, _CONTENT), count),
-            _OPEN: _repeat(lambda: _opened(durable, path), count),
-            _STOCK_PIPE: _repeat(lambda: own.pipe_file(path, _CONTENT), count),
-            _STOCK_OPEN: _repeat(lambda: _opened(own, path), count),
+            _PIPE: repeated(lambda: durable.pipe_file(path, _CONTENT), count),
+            _OPEN: repeated(lambda: _opened(durable, path), count),
+            _STOCK_PIPE: repeated(lambda: own.pipe_file(path, _CONTENT), count),
+            _STOCK_OPEN: repeated(lambda: _opened(own, path), count),
         }
-        measured = Rounds(f"fsspec, 4 KiB replace, {place}, none", contenders, rounds)
-    return [
-        measured.ratio(_PIPE, _STOCK_PIPE, Target(2)),
-        measured.ratio(_OPEN, _STOCK_OPEN, Target(2.5)),
-    ]
+        measured = Rounds(f"fsspec, 4 KiB replaced, {place}, none", contenders, rounds)
+    return Found(
+        [
+            measured.ratio(_PIPE, _STOCK_PIPE, Target(2)),
+            measured.ratio(_OPEN, _STOCK_OPEN, Target(2.5)),
+        ]
+    )
 
 
-def on_ext4(parent: Path, rounds: int, count: int) -> list[Ratio]:
-    """Replace 4 KiB on ext4, flushed to the end. Nothing without fsspec."""
+def on_disk(parent: Path, rounds: int, count: int) -> Found:
+    """Replace 4 KiB on ext4, flushed to the end."""
     made = _file_systems("durable")
     if made is None:
-        return []
+        return Found(left_out=[_MISSING])
     _, durable = made
-    with ext4(parent) as (directory, place):
+    with ext4_or_disk(parent) as (directory, place, why):
         path = _target(directory)
         contenders = {
-            _PIPE: _repeat(lambda: durable.pipe_file(path, _CONTENT), count),
-            _WRITE_BYTES: _repeat(lambda: durably.write_bytes(path, _CONTENT), count),
+            _PIPE: repeated(lambda: durable.pipe_file(path, _CONTENT), count),
+            _WRITE_BYTES: repeated(lambda: durably.write_bytes(path, _CONTENT), count),
         }
-        measured = Rounds(f"fsspec, 4 KiB replace, {place}, durable", contenders, rounds)
-    return [measured.ratio(_PIPE, _WRITE_BYTES, Target(1.1))]
+        measured = Rounds(f"fsspec, 4 KiB replaced, {place}, durable", contenders, rounds)
+    return Found([measured.ratio(_PIPE, _WRITE_BYTES, Target(1.1))], left_out=why)
 
 
-def transactions(parent: Path, rounds: int, files: int = _FILES) -> list[Ratio]:
-    """Many files of 4 KiB in one transaction, and one by one with DURABLE. Nothing without fsspec."""
+def transactions(parent: Path, rounds: int, files: int = _FILES) -> Found:
+    """Many files of 4 KiB in one transaction, and one by one with DURABLE."""
     made = _file_systems("durable")
     if made is None:
-        return []
+        return Found(left_out=[_MISSING])
     _, durable = made
-    found: list[Ratio] = []
-    with ext4(parent) as (directory, place):
+    with ext4_or_disk(parent) as (directory, place, why):
+        found = Found(left_out=why)
         for state in ("new", "replaced"):
             number = 0
 
@@ -84,9 +88,9 @@ def transactions(parent: Path, rounds: int, files: int = _FILES) -> list[Ratio]:
                 _ONE_BY_ONE: lambda: _timed(lambda paths: _one_by_one(durable, paths), somewhere()),
             }
             measured = Rounds(
-                f"fsspec, {files} files of 4 KiB, {state}, {place}, durable", contenders, rounds
+                f"fsspec, {files:,} files of 4 KiB, {state}, {place}, durable", contenders, rounds, seconds=40
             )
-            found.append(measured.ratio(_ONE_BY_ONE, _TRANSACTION, Target(5, at_least=True)))
+            found.findings.append(measured.ratio(_ONE_BY_ONE, _TRANSACTION, Target(5, at_least=True)))
     return found
 
 
@@ -104,16 +108,6 @@ def _target(directory: Path) -> str:
     path = directory / "target"
     path.write_bytes(_CONTENT)
     return str(path)
-
-
-def _repeat(save: Callable[[], object], count: int) -> Callable[[], float]:
-    def contender() -> float:
-        start = time.perf_counter()
-        for _ in range(count):
-            save()
-        return (time.perf_counter() - start) / count
-
-    return contender
 
 
 def _timed(save: Callable[[list[str]], None], paths: list[str]) -> float:

@@ -1,21 +1,49 @@
-"""Directories to save in: memory, a fresh ext4, the disk at hand."""
+"""Directories to save in: memory, fresh file systems in images, the disk at hand."""
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import durably
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+KINDS = ("ext4", "xfs", "btrfs")
 _SHARED_MEMORY = Path("/dev/shm")  # a tmpfs on every Linux
-_IMAGE_MIB = 256
+_NEW_MOUNTS = 0x20000  # CLONE_NEWNS of linux/sched.h
+_IMAGE_MIB = 2048
+_FOR_A_MILLION = ("-N", "1200000")  # inodes; mkfs.ext4 would give one for 16 KiB
+
+
+class CannotError(Exception):
+    """This machine has no such place; the message says why."""
+
+
+@cache
+def mounts_of_our_own() -> str | None:
+    """See to it that what is mounted is seen by this process and its children only, and ends with them.
+
+    Call it before there are threads; a second call does nothing. Returns what this machine lacks for it,
+    or None.
+    """
+    if sys.platform != "linux":
+        return "loop mounts are Linux's"
+    if os.geteuid() != 0:
+        return "loop mounts take root"
+    if ctypes.CDLL(None, use_errno=True).unshare(_NEW_MOUNTS) != 0:
+        return f"no mount namespace of one's own: {os.strerror(ctypes.get_errno())}"
+    done = subprocess.run(["mount", "--make-rprivate", "/"], check=False, capture_output=True, text=True)
+    return done.stderr.strip() or None
 
 
 @contextmanager
@@ -44,31 +72,68 @@ def memory() -> Iterator[tuple[Path, str]]:
 def disk(parent: Path) -> Iterator[tuple[Path, str]]:
     """A directory on the disk that ``parent`` lies on."""
     with tempfile.TemporaryDirectory(prefix=".durably-benchmark-", dir=parent) as directory:
-        yield Path(directory), f"disk of {parent}"
+        yield Path(directory), f"the machine's {durably.probe(directory).file_system}"
 
 
 @contextmanager
-def ext4(parent: Path) -> Iterator[tuple[Path, str]]:
-    """A fresh ext4 in an image, where this user may mount one; else a directory on the disk."""
+def fresh(kind: str, parent: Path, *, many: bool = False) -> Iterator[Path]:
+    """A fresh file system in an image on the disk that ``parent`` lies on. Raises CannotError.
+
+    ``many``: with room for a million files.
+    """
+    if why := mounts_of_our_own():
+        raise CannotError(f"fresh {kind}: {why}")
+    if shutil.which(f"mkfs.{kind}") is None:
+        raise CannotError(f"fresh {kind}: there is no mkfs.{kind}")
+    options = _FOR_A_MILLION if many else ()
     with disk(parent) as (directory, _):
-        mounted = _mount(directory)
-        if mounted is None:
-            yield directory, f"disk of {parent} (no ext4 could be mounted)"
-            return
+        image, mountpoint = directory / "image", directory / kind
+        mountpoint.mkdir()
+        with image.open("wb") as file:
+            file.truncate(_IMAGE_MIB << 20)
+        _run(f"fresh {kind}", f"mkfs.{kind}", "-q", *options, str(image))
+        _run(f"fresh {kind}", "mount", "-o", "loop", str(image), str(mountpoint))
         try:
-            yield mounted, "fresh ext4"
+            yield mountpoint
         finally:
-            subprocess.run(["umount", mounted], check=True)
+            _unmount(mountpoint)
 
 
-def _mount(directory: Path) -> Path | None:
-    image, mountpoint = directory / "ext4.img", directory / "ext4"
-    tools = all(map(shutil.which, ("mkfs.ext4", "mount", "umount")))
-    if not tools or sys.platform == "win32" or os.geteuid() != 0:
-        return None
-    mountpoint.mkdir()
-    with image.open("wb") as file:
-        file.truncate(_IMAGE_MIB << 20)
-    subprocess.run(["mkfs.ext4", "-q", "-F", image], check=True)
-    mount = subprocess.run(["mount", "-o", "loop", image, mountpoint], check=False, capture_output=True)
-    return mountpoint if mount.returncode == 0 else None
+@contextmanager
+def ext4_or_disk(parent: Path) -> Iterator[tuple[Path, str, list[str]]]:
+    """A fresh ext4, or the disk at hand; what it is, and why it is no fresh ext4, if it is none."""
+    with ExitStack() as stack:
+        why: list[str] = []
+        try:
+            directory, place = stack.enter_context(fresh("ext4", parent)), "fresh ext4"
+        except CannotError as error:
+            directory, place = stack.enter_context(disk(parent))
+            why = [str(error)]
+        yield directory, place, why
+
+
+def _run(what: str, *command: str) -> None:
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise CannotError(f"{what}: {command[0]}: {done.stderr.strip().splitlines()[-1]}")
+
+
+def _unmount(mountpoint: Path) -> None:
+    """At once, or, if something in there is still open, when it is closed: the namespace ends with us."""
+    done = subprocess.run(["umount", mountpoint], check=False, capture_output=True)
+    if done.returncode != 0:
+        subprocess.run(["umount", "--lazy", mountpoint], check=True)
+
+
+def drain(directory: Path) -> None:
+    """Have written what others have left there: it is not the next contender's to write."""
+    if sys.platform == "linux":
+        from durably._native import linux
+
+        fd = os.open(directory, os.O_RDONLY)
+        try:
+            linux.syncfs(fd)
+        finally:
+            os.close(fd)
+    elif sys.platform != "win32":
+        os.sync()

@@ -9,8 +9,10 @@ from __future__ import annotations
 import random
 import statistics
 import sys
-from dataclasses import asdict, dataclass
+import time
 from typing import TYPE_CHECKING
+
+from findings import Finding, Point, Target
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -19,69 +21,41 @@ if TYPE_CHECKING:
     """Does one round's share of work and returns how long one unit of it took, in seconds."""
 
 
-@dataclass(frozen=True)
-class Target:
-    """What a ratio is hoped to be. Printed, never asserted."""
-
-    bound: float
-    at_least: bool = False
-
-    def __str__(self) -> str:
-        return f"{'≥' if self.at_least else '≤'} {self.bound:g} x"
-
-    def is_met(self, ratio: float) -> bool:
-        """Whether a measured ratio is on the hoped side."""
-        return ratio >= self.bound if self.at_least else ratio <= self.bound
-
-
-@dataclass(frozen=True)
-class Ratio:
-    """One line of the table: a contender against the base it is measured in units of."""
-
-    figure: str
-    contender: str
-    base: str
-    median: float
-    low: float
-    high: float
-    fastest: float
-    seconds: float
-    rounds: int
-    target: Target | None = None
-
-    @property
-    def verdict(self) -> str:
-        """In words, whether the target is met."""
-        if self.target is None:
-            return ""
-        return "met" if self.target.is_met(self.median) else "not met"
-
-    def as_data(self) -> dict[str, object]:
-        """The line for a data file."""
-        target = str(self.target) if self.target else None
-        return {**asdict(self), "target": target, "verdict": self.verdict or None}
-
-
 class Rounds:
-    """The times of all contenders of one figure, round by round."""
+    """The times of all contenders of one figure, round by round.
 
-    def __init__(self, figure: str, contenders: Mapping[str, Contender], rounds: int) -> None:
+    There are ``rounds`` of them, or as many as fit into ``seconds``, but always one. ``warm``: an
+    uncounted round goes first, for caches, pools and calls that are bound when they are first needed.
+    """
+
+    def __init__(
+        self,
+        figure: str,
+        contenders: Mapping[str, Contender],
+        rounds: int,
+        *,
+        seconds: float = 30.0,
+        warm: bool = True,
+    ) -> None:
         self.figure = figure
         self.times: dict[str, list[float]] = {name: [] for name in contenders}
-        for contender in contenders.values():
-            contender()  # warm: caches, pools, lazily bound calls
+        start = time.monotonic()
+        for contender in contenders.values() if warm else ():
+            contender()
         for number in range(rounds):
+            if number and time.monotonic() - start > seconds:
+                break
             order = list(contenders)
             random.shuffle(order)
             for name in order:
                 self.times[name].append(contenders[name]())
             _show_progress(figure, number + 1, rounds)
 
-    def ratio(self, contender: str, base: str, target: Target | None = None) -> Ratio:
+    def ratio(self, contender: str, base: str, target: Target | None = None) -> Finding:
         """The contender's time as a multiple of the base's."""
         pairs = zip(self.times[contender], self.times[base], strict=True)
         ratios = [mine / other for mine, other in pairs]
-        return Ratio(
+        return Finding(
             figure=self.figure,
             contender=contender,
             base=base,
@@ -94,9 +68,47 @@ class Rounds:
             target=target,
         )
 
+    def points(self, curve: str, place: str, at: int, unit: str = "s") -> list[Point]:
+        """A point of a curve for each contender."""
+        return [
+            Point(curve, place, name, at, statistics.median(times), min(times), max(times), len(times), unit)
+            for name, times in self.times.items()
+        ]
+
+
+def repeated(save: Callable[[], object], count: int) -> Contender:
+    """A contender that saves so many times in a round."""
+
+    def contender() -> float:
+        start = time.perf_counter()
+        for _ in range(count):
+            save()
+        return (time.perf_counter() - start) / count
+
+    return contender
+
+
+def timed(work: Callable[[], object], before: Callable[[], object] | None = None) -> Contender:
+    """A contender that works once in a round, after what is not counted."""
+
+    def contender() -> float:
+        if before is not None:
+            before()
+        start = time.perf_counter()
+        work()
+        return time.perf_counter() - start
+
+    return contender
+
 
 def _show_progress(figure: str, done: int, rounds: int) -> None:
     if sys.stderr.isatty():
-        end = "\r\x1b[K" if done == rounds else ""
-        sys.stderr.write(f"\r{figure}: round {done} of {rounds}{end}")
+        sys.stderr.write(f"\r\x1b[K{figure}: round {done} of {rounds}")
+        sys.stderr.flush()
+
+
+def end_progress() -> None:
+    """Clear the line that shows it."""
+    if sys.stderr.isatty():
+        sys.stderr.write("\r\x1b[K")
         sys.stderr.flush()

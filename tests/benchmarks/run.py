@@ -1,145 +1,103 @@
-"""Measure durably beside what it stands in for, and print the ratios.
+"""Measure durably beside C, the classic recipe and other libraries, and say which stated figure is met.
 
-    python tests/benchmarks/run.py [--quick] [--json FILE] [--disk DIRECTORY] [FIGURE ...]
+    python tests/benchmarks/run.py                    all figures, as a table
+    python tests/benchmarks/run.py --quick            only to see that they run: the numbers mean nothing
+    python tests/benchmarks/run.py --only many        one group, or "stated" or "growth": the two halves
+    python tests/benchmarks/run.py --record           keep them in docs/figures, and draw
+    python tests/benchmarks/run.py --draw             only pages and pictures, from what was recorded
+    python tests/benchmarks/run.py --check            fail if a page or a picture is out of date
 
-Figures: calls, memory, ext4, short, large, fsspec, fsspec-ext4, fsspec-many, import; without a name, all
-of them. Nothing here is asserted: a ratio is a finding, and a slow machine is not a defect.
+Nothing here is asserted: a ratio is a finding, and a slow machine is not a defect. Fresh file systems take
+root; other libraries and pictures `pip install --group bench`. What is missing is left out, and named.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import platform
+import signal
 import sys
+import time
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import counts
-import filesystems
-import imports
-import saves
-import streams
+import drawn
+import record
+import table
+from findings import Found
+from places import mounts_of_our_own
+from rounds import end_progress
+from suite import GROUPS, HALVES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from counts import Count
-    from rounds import Ratio
-
-_HEADINGS = ("figure", "contender", "base", "ratio", "range", "fastest", "time", "target", "verdict")
+    from types import FrameType
 
 
-def main() -> None:
-    """Run the figures that were asked for."""
+def main() -> int:
+    """Measure, keep and draw what was asked for; the exit code."""
     arguments = _arguments()
-    figures = _figures(quick=arguments.quick, disk=arguments.disk)
-    traced = counts.counts() if not arguments.figure or "calls" in arguments.figure else []
-    for count in traced:
-        print(f"{count.contender}, {count.level}: {len(count.calls)} calls: {' '.join(count.calls)}")
-    ratios: list[Ratio] = []
-    for name, figure in figures.items():
-        if not arguments.figure or name in arguments.figure:
-            ratios += figure()
-    if ratios:
-        _print(ratios)
-    if arguments.json:
-        arguments.json.write_text(json.dumps(_data(traced, ratios), indent=2) + "\n", encoding="utf-8")
+    if arguments.check:
+        return drawn.check(arguments.into)
+    if arguments.draw:
+        return drawn.draw(arguments.into)
+    signal.signal(signal.SIGTERM, _end)
+    mounts_of_our_own()  # before there are threads
+    failed = _measure(arguments)
+    drawn_badly = drawn.draw(arguments.into) if arguments.record else 0
+    return 1 if failed else drawn_badly
+
+
+def _measure(arguments: argparse.Namespace) -> list[str]:
+    """Run the groups, and print what they found. Returns the names of those that failed."""
+    everything, failed = Found(), []
+    for name in arguments.only or GROUPS:
+        about, start = record.machine() | {"quick": arguments.quick}, time.monotonic()
+        group = GROUPS[name]
+        try:
+            found = (group.quick if arguments.quick else group.whole)(arguments.disk)
+        except Exception:  # the others may work  # noqa: BLE001
+            end_progress()
+            traceback.print_exc()
+            failed.append(name)
+            continue
+        end_progress()
+        taken = time.monotonic() - start
+        print(f"{name}: {taken:.1f} s", flush=True)
+        everything += found
+        if arguments.record:
+            record.write(arguments.into, name, about | {"seconds": round(taken)}, found)
+    table.show(everything)
+    for name in failed:
+        print(f"FAILED: {name}, as said above")
+    return failed
 
 
 def _arguments() -> argparse.Namespace:
-    names = ["calls", *_figures(quick=True, disk=Path())]
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("figure", nargs="*", help=f"one of {', '.join(names)}; default: all")
-    parser.add_argument("--quick", action="store_true", help="few rounds: to see that the figures run")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the ratios to a data file as well")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true", help="few rounds")
+    parser.add_argument(
+        "--only", action="append", default=[], metavar="GROUP", help=f"of {', '.join(GROUPS)}; or a half"
+    )
+    parser.add_argument("--record", action="store_true", help="write data files, pages and pictures")
+    parser.add_argument("--draw", action="store_true", help="measure nothing, write pages and pictures")
+    parser.add_argument("--check", action="store_true", help="measure nothing, write nothing")
+    parser.add_argument("--into", type=Path, default=record.FIGURES, metavar="DIRECTORY")
     parser.add_argument("--disk", type=Path, default=Path.cwd(), metavar="DIRECTORY", help="a real disk")
     arguments = parser.parse_args()
-    if unknown := set(arguments.figure) - set(names):
-        parser.error(f"no such figure: {', '.join(sorted(unknown))}")
+    arguments.only = [name for wanted in arguments.only for name in HALVES.get(wanted, [wanted])]
+    if unknown := set(arguments.only) - set(GROUPS):
+        parser.error(f"no such group: {', '.join(sorted(unknown))}")
+    if arguments.quick and arguments.record and arguments.into == record.FIGURES:
+        parser.error("the numbers of a quick run mean nothing: keep them elsewhere (--into)")
     return arguments
 
 
-def _figures(*, quick: bool, disk: Path) -> dict[str, Callable[[], list[Ratio]]]:
-    if quick:
-        return {
-            "memory": lambda: saves.on_memory(rounds=5, count=50),
-            "ext4": lambda: saves.on_ext4(disk, rounds=3, count=5),
-            "short": lambda: streams.short_writes(rounds=3, count=20_000),
-            "large": lambda: streams.large(disk, rounds=1, mebibytes=16),
-            "fsspec": lambda: filesystems.on_memory(rounds=5, count=20),
-            "fsspec-ext4": lambda: filesystems.on_ext4(disk, rounds=3, count=5),
-            "fsspec-many": lambda: filesystems.transactions(disk, rounds=1, files=30),
-            "import": lambda: imports.import_time(rounds=3),
-        }
-    return {
-        "memory": lambda: saves.on_memory(rounds=301, count=50),
-        "ext4": lambda: saves.on_ext4(disk, rounds=31, count=30),
-        "short": lambda: streams.short_writes(rounds=25, count=100_000),
-        "large": lambda: streams.large(disk, rounds=5, mebibytes=512),
-        "fsspec": lambda: filesystems.on_memory(rounds=301, count=50),
-        "fsspec-ext4": lambda: filesystems.on_ext4(disk, rounds=31, count=30),
-        "fsspec-many": lambda: filesystems.transactions(disk, rounds=7),
-        "import": lambda: imports.import_time(rounds=41),
-    }
-
-
-def _print(ratios: list[Ratio]) -> None:
-    rows: list[tuple[str, ...]] = [
-        (
-            ratio.figure,
-            ratio.contender,
-            ratio.base,
-            f"{ratio.median:.2f} x",
-            f"{ratio.low:.2f}-{ratio.high:.2f}",
-            f"{ratio.fastest:.2f} x",
-            _time(ratio.seconds),
-            str(ratio.target or ""),
-            ratio.verdict,
-        )
-        for ratio in ratios
-    ]
-    if not (sys.stdout.isatty() and _print_in_colour(rows)):
-        _print_plainly(rows)
-
-
-def _print_in_colour(rows: list[tuple[str, ...]]) -> bool:
-    """Print with rich. False: it is not installed."""
-    try:
-        from rich.console import Console
-        from rich.table import Table
-    except ImportError:
-        return False
-    table = Table(*_HEADINGS)
-    for *cells, verdict in rows:
-        colour = {"met": "green", "not met": "red"}.get(verdict, "default")
-        table.add_row(*cells, f"[{colour}]{verdict}[/]")
-    Console().print(table)
-    return True
-
-
-def _print_plainly(rows: list[tuple[str, ...]]) -> None:
-    widths = [max(map(len, column)) for column in zip(_HEADINGS, *rows, strict=True)]
-    for row in (_HEADINGS, tuple("-" * width for width in widths), *rows):
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-
-
-def _time(seconds: float) -> str:
-    for unit, size in (("s", 1.0), ("ms", 1e-3)):
-        if seconds >= size:
-            return f"{seconds / size:.2f} {unit}"
-    return f"{seconds / 1e-6:.1f} us"
-
-
-def _data(traced: list[Count], ratios: list[Ratio]) -> dict[str, object]:
-    return {
-        "python": platform.python_version(),
-        "system": f"{platform.system()} {platform.release()}",
-        "machine": platform.machine(),
-        "calls": [vars(count) for count in traced],
-        "ratios": [ratio.as_data() for ratio in ratios],
-    }
+def _end(number: int, _: FrameType | None) -> None:
+    """So that what was mounted and made is taken away."""
+    sys.exit(128 + number)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,103 +1,125 @@
-"""Small saves: 4 KiB over an existing file, without flushes on a tmpfs and with both on ext4."""
+"""Small saves: 4 KiB over an existing file, beside C, the recipe and other libraries; and by level."""
 
 from __future__ import annotations
 
 import itertools
 import os
 import sys
-import tempfile
-import time
+from functools import partial
 from typing import TYPE_CHECKING
 
+import counts
 import durably
-from calls import running
-from places import ext4, memory, one_processor
-from rounds import Ratio, Rounds, Target
+from calls import NO_COMPILER, running
+from findings import Found, Target
+from others import PLAIN, RECIPE, libraries, plain, recipe, recipe_unflushed
+from places import KINDS, CannotError, ext4_or_disk, fresh, memory, one_processor
+from rounds import Rounds, repeated
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from calls import Calls, Level, What
-
-_CONTENT = b"x" * 4096
-_BARE = "bare five calls, in C"
-_SAME = "the same calls, in C"
-_STRAIGHT = "the same calls, straight in Python"
-_WRITE_BYTES = "durably.write_bytes"
-_OPEN = 'durably.open("wb"), one write'
-_RECIPE = "the classic recipe, in Python"
-_PLAIN = "builtin open, not atomic"
+CONTENT = b"x" * 4096
+BARE = "bare five calls, in C"
+SAME = "the same calls, in C"
+STRAIGHT = "the same calls, straight in Python"
+WRITE_BYTES = "durably.write_bytes"
+OPEN = 'durably.open("wb"), one write'
+BY_LEVEL = "levels"
 
 
-def on_memory(rounds: int, count: int) -> list[Ratio]:
+def calls() -> Found:
+    """Which system calls one save makes."""
+    return counts.counts()
+
+
+def on_memory(rounds: int, count: int) -> Found:
     """Replace 4 KiB on a tmpfs with durability "none", metadata preserved."""
-    with one_processor(), memory() as (directory, place), running(directory) as calls:
+    peers, missing = libraries()
+    with one_processor(), memory() as (directory, place), running(directory) as program:
         path = _target(directory)
         contenders = {
-            _WRITE_BYTES: _repeat(lambda: durably.write_bytes(path, _CONTENT, durability="none"), count),
-            _OPEN: _repeat(lambda: _streamed(path), count),
-            _RECIPE: _repeat(lambda: _recipe(path), count),
-            _PLAIN: _repeat(lambda: _plain(path), count),
+            WRITE_BYTES: repeated(lambda: durably.write_bytes(path, CONTENT, durability="none"), count),
+            OPEN: repeated(lambda: _streamed(path), count),
+            RECIPE: repeated(lambda: recipe_unflushed(path, CONTENT), count),
+            PLAIN: repeated(lambda: plain(path, CONTENT), count),
+            **{name: repeated(partial(save, path, CONTENT), count) for name, save in peers.items()},
         }
-        if calls is not None and sys.platform == "linux":
-            contenders[_STRAIGHT] = _repeat(_straight(directory), count)
-            contenders[_BARE] = _in_c(calls, "bare", "none", directory, count)
-            contenders[_SAME] = _in_c(calls, "same", "none", directory, count)
-        measured = Rounds(f"4 KiB replace, {place}, none", contenders, rounds)
-    if calls is None:
-        return [measured.ratio(_WRITE_BYTES, _RECIPE), measured.ratio(_OPEN, _RECIPE)]
-    return [
-        measured.ratio(_WRITE_BYTES, _SAME, Target(1.35)),
-        measured.ratio(_WRITE_BYTES, _BARE, Target(1.65)),
-        measured.ratio(_OPEN, _BARE, Target(2.5)),
-        measured.ratio(_SAME, _BARE),
-        measured.ratio(_STRAIGHT, _BARE),
-        measured.ratio(_RECIPE, _BARE),
-        measured.ratio(_PLAIN, _BARE),
-    ]
+        if program is not None and sys.platform == "linux":
+            contenders[STRAIGHT] = repeated(_straight(directory), count)
+            contenders[BARE] = lambda: program.save("bare", "none", directory, count)
+            contenders[SAME] = lambda: program.save("same", "none", directory, count)
+        measured = Rounds(f"4 KiB replaced, {place}, none", contenders, rounds, seconds=60)
+    if program is None:
+        both = [measured.ratio(WRITE_BYTES, RECIPE), measured.ratio(OPEN, RECIPE)]
+        return Found(both, left_out=[NO_COMPILER, *missing])
+    return Found(
+        [
+            measured.ratio(WRITE_BYTES, SAME, Target(1.35)),
+            measured.ratio(WRITE_BYTES, BARE, Target(1.65)),
+            measured.ratio(OPEN, BARE, Target(2.5)),
+            *(measured.ratio(name, BARE) for name in (SAME, STRAIGHT, RECIPE, PLAIN, *peers)),
+        ],
+        left_out=missing,
+    )
 
 
-def on_ext4(parent: Path, rounds: int, count: int) -> list[Ratio]:
-    """Replace 4 KiB on ext4, flushed to the end."""
-    with ext4(parent) as (directory, place), memory() as (built, _), running(built) as calls:
+def on_disk(parent: Path, rounds: int, count: int) -> Found:
+    """Replace 4 KiB on a fresh ext4, flushed to the end; on the disk at hand where none can be mounted."""
+    peers, missing = libraries()
+    with ext4_or_disk(parent) as (directory, place, why), memory() as (built, _), running(built) as program:
         path = _target(directory)
-        contenders = {_WRITE_BYTES: _repeat(lambda: durably.write_bytes(path, _CONTENT), count)}
-        if calls is not None:
-            contenders[_SAME] = _in_c(calls, "same", "durable", directory, count)
-            contenders[_BARE] = _in_c(calls, "bare", "durable", directory, count)
-        measured = Rounds(f"4 KiB replace, {place}, durable", contenders, rounds)
-    if calls is None:
-        return []
-    return [
-        measured.ratio(_WRITE_BYTES, _SAME, Target(1.05)),
-        measured.ratio(_WRITE_BYTES, _BARE),
-    ]
+        contenders = {
+            WRITE_BYTES: repeated(lambda: durably.write_bytes(path, CONTENT), count),
+            RECIPE: repeated(lambda: recipe(path, CONTENT), count),
+            **{name: repeated(partial(save, path, CONTENT), count) for name, save in peers.items()},
+        }
+        if program is not None:
+            contenders[SAME] = lambda: program.save("same", "durable", directory, count)
+            contenders[BARE] = lambda: program.save("bare", "durable", directory, count)
+        measured = Rounds(f"4 KiB replaced, {place}, durable", contenders, rounds, seconds=90)
+    left_out = [*why, *missing]
+    if program is None:
+        return Found([measured.ratio(WRITE_BYTES, RECIPE)], left_out=[*left_out, NO_COMPILER])
+    others = (measured.ratio(name, BARE) for name in (WRITE_BYTES, RECIPE, *peers))
+    return Found([measured.ratio(WRITE_BYTES, SAME, Target(1.05)), *others], left_out=left_out)
+
+
+def levels(parent: Path, rounds: int, count: int, kinds: tuple[str, ...] = KINDS) -> Found:
+    """What each level costs, on each file system."""
+    found = Found()
+    with memory() as (directory, place):
+        found += _levels(directory, place, rounds, count)
+    for kind in kinds:
+        try:
+            with fresh(kind, parent) as directory:
+                found += _levels(directory, f"fresh {kind}", rounds, count)
+        except CannotError as error:
+            found.left_out.append(str(error))
+    return found
+
+
+def _levels(directory: Path, place: str, rounds: int, count: int) -> Found:
+    path = _target(directory)
+    contenders = {
+        level.value: repeated(partial(durably.write_bytes, path, CONTENT, durability=level), count)
+        for level in durably.Durability
+    }
+    contenders[PLAIN] = repeated(lambda: plain(path, CONTENT), count)
+    measured = Rounds(f"levels, {place}", contenders, rounds, seconds=15)
+    return Found(points=measured.points(BY_LEVEL, place, len(CONTENT)))
 
 
 def _target(directory: Path) -> str:
     path = directory / "target"
-    path.write_bytes(_CONTENT)
+    path.write_bytes(CONTENT)
     return str(path)
-
-
-def _repeat(save: Callable[[], object], count: int) -> Callable[[], float]:
-    def contender() -> float:
-        start = time.perf_counter()
-        for _ in range(count):
-            save()
-        return (time.perf_counter() - start) / count
-
-    return contender
-
-
-def _in_c(calls: Calls, what: What, level: Level, directory: Path, count: int) -> Callable[[], float]:
-    return lambda: calls.save(what, level, directory, count)
 
 
 def _streamed(path: str) -> None:
     with durably.open(path, "wb", durability="none") as file:
-        file.write(_CONTENT)
+        file.write(CONTENT)
 
 
 def _straight(directory: Path) -> Callable[[], None]:
@@ -116,26 +138,9 @@ def _straight(directory: Path) -> Callable[[], None]:
         new = os.open(name, make, mode, dir_fd=entry)
         os.fstat(new)
         os.listxattr(new)
-        os.write(new, _CONTENT)
+        os.write(new, CONTENT)
         os.close(new)
         os.replace(name, "target", src_dir_fd=entry, dst_dir_fd=entry)
         os.close(entry)
 
     return save
-
-
-def _recipe(path: str) -> None:
-    fd, temporary = tempfile.mkstemp(dir=os.path.dirname(path))
-    try:
-        with open(fd, "wb") as file:
-            file.write(_CONTENT)
-            file.flush()
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
-
-
-def _plain(path: str) -> None:
-    with open(path, "wb") as file:
-        file.write(_CONTENT)

@@ -5,26 +5,27 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-import time
 from functools import partial
 from typing import TYPE_CHECKING
 
 import durably
+from findings import Found, Target
+from others import flush_directory
 from places import disk, memory
-from rounds import Ratio, Rounds, Target
+from rounds import Rounds, timed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
     from typing import TextIO
 
-_LATE = "all writes, then fsync"
-_EARLY = "durably.open"
+LATE = "all writes, then fsync"
+OURS = "durably.open"
+BUILTIN = "builtin open"
 _LINE = "the quick brown fox\n"
 _CHUNK = os.urandom(1 << 20)
 
 
-def short_writes(rounds: int, count: int) -> list[Ratio]:
+def short_writes(rounds: int, count: int) -> Found:
     """Write many short lines through ``durably.open(..., "w")`` and through the builtin."""
     with memory() as (directory, place):
         path = str(directory / "lines.txt")
@@ -37,9 +38,9 @@ def short_writes(rounds: int, count: int) -> list[Ratio]:
             with open(path, "w", encoding="utf-8") as file:
                 _write_lines(file, count)
 
-        contenders = {"durably.open": _timed(ours), "builtin open": _timed(builtin)}
+        contenders = {OURS: timed(ours), BUILTIN: timed(builtin)}
         measured = Rounds(f"{count:,} short writes, {place}, none", contenders, rounds)
-    return [measured.ratio("durably.open", "builtin open", Target(1.05))]
+    return Found([measured.ratio(OURS, BUILTIN, Target(1.05))])
 
 
 def _write_lines(file: TextIO, count: int) -> None:
@@ -47,64 +48,58 @@ def _write_lines(file: TextIO, count: int) -> None:
         file.write(_LINE)
 
 
-def large(parent: Path, rounds: int, mebibytes: int) -> list[Ratio]:
+def large(parent: Path, rounds: int, mebibytes: int) -> Found:
     """Write a large file in 1 MiB writes and flush it: early write-out against one late fsync."""
+    found = Found()
     with disk(parent) as (directory, place):
         path = str(directory / "large.bin")
-        ratios: list[Ratio] = []
-        for kind, prepare in (("new file", _without_old), ("replace", _with_old)):
+        for kind, prepare in (("new", _without_old), ("replaced", quiesce)):
+            before = partial(prepare, path)
             contenders = {
-                _LATE: _timed(partial(_late, path, mebibytes), partial(prepare, path)),
-                _EARLY: _timed(partial(_early, path, mebibytes), partial(prepare, path)),
+                LATE: timed(partial(late, path, mebibytes << 20), before),
+                OURS: timed(partial(early, path, mebibytes << 20), before),
             }
-            measured = Rounds(f"{mebibytes} MiB {kind}, {place}, durable", contenders, rounds)
-            ratios.append(measured.ratio(_LATE, _EARLY, Target(1.3, at_least=True)))
-    return ratios
+            measured = Rounds(f"{mebibytes} MiB {kind}, {place}, durable", contenders, rounds, seconds=90)
+            found.findings.append(measured.ratio(LATE, OURS, Target(1.3, at_least=True)))
+    return found
 
 
 def _without_old(path: str) -> None:
     if os.path.exists(path):
         os.unlink(path)
-    _quiesce()
+    quiesce(path)
 
 
-def _with_old(path: str) -> None:
-    assert os.path.exists(path)
-    _quiesce()
-
-
-def _quiesce() -> None:
+def quiesce(_: str) -> None:
     """Have earlier writes out of the way, so that no contender pays for another's."""
     if sys.platform != "win32":
         os.sync()
 
 
-def _early(path: str, mebibytes: int) -> None:
-    with durably.open(path, "wb") as file:
-        file.writelines(_CHUNK for _ in range(mebibytes))
+def early(path: str, size: int, durability: durably.Durability = durably.Durability.DURABLE) -> None:
+    """With durably, in writes of 1 MiB."""
+    with durably.open(path, "wb", durability=durability) as file:
+        file.writelines(_chunks(size))
 
 
-def _late(path: str, mebibytes: int) -> None:
+def late(path: str, size: int) -> None:
+    """The classic recipe, in writes of 1 MiB."""
     directory = os.path.dirname(path)
     fd, temporary = tempfile.mkstemp(dir=directory)
     with open(fd, "wb") as file:
-        file.writelines(_CHUNK for _ in range(mebibytes))
+        file.writelines(_chunks(size))
         file.flush()
         os.fsync(fd)
     os.replace(temporary, path)
-    entry = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(entry)
-    finally:
-        os.close(entry)
+    flush_directory(directory)
 
 
-def _timed(work: Callable[[], None], before: Callable[[], None] | None = None) -> Callable[[], float]:
-    def contender() -> float:
-        if before is not None:
-            before()
-        start = time.perf_counter()
-        work()
-        return time.perf_counter() - start
+def builtin(path: str, size: int) -> None:
+    """Neither atomic nor flushed."""
+    with open(path, "wb") as file:
+        file.writelines(_chunks(size))
 
-    return contender
+
+def _chunks(size: int) -> list[bytes]:
+    whole, rest = divmod(size, len(_CHUNK))
+    return [_CHUNK] * whole + [_CHUNK[:rest]] * bool(rest)

@@ -1,0 +1,41 @@
+"""One save of many files, in a process of its own, so that its memory is seen apart.
+
+    python tests/benchmarks/grown.py DOOR DIRECTORY COUNT
+
+prints the seconds that it took and the peak of the process's memory in MiB.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from many import DOORS
+
+
+def main(door: str, directory: str, count: str) -> None:
+    """Save, and print."""
+    save, place = DOORS[door], Path(directory)
+    start = time.perf_counter()
+    save(place, int(count))
+    taken = time.perf_counter() - start
+    assert len([name for name in place.iterdir() if not name.name.startswith(".")]) == int(count)
+    print(taken, _peak())
+
+
+def _peak() -> float:
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")) / 1024
+
+
+def run(door: str, directory: Path, count: int) -> tuple[float, float]:
+    """Seconds and MiB."""
+    command = [sys.executable, __file__, door, str(directory), str(count)]
+    taken, peak = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+    return float(taken), float(peak)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
