@@ -94,6 +94,23 @@ def _cell(
     return f"not proven (yes by {source_of(platform, promise, kind)}) ({note})"
 
 
+def answers(system: str, row: Row) -> dict[tuple[str, ...], list[str]]:
+    """A word for each promise, by the types of the line that it holds for.
+
+    "proven", or "yes" by a source, "unknown" or "no".
+    """
+    platform, found = load(system), dict[tuple[str, ...], list[str]]()
+    for kind in row.kinds:
+        words = [
+            "proven" if answer == "yes" and proof_of(platform, promise, kind, row.options) else str(answer)
+            for promise, answer in zip(PROMISES, row.promises, strict=True)
+        ]
+        alike = next((kinds for kinds, others in found.items() if others == words), ())
+        found.pop(alike, None)
+        found[(*alike, kind)] = words
+    return found
+
+
 def rows(system: str) -> list[Row]:
     """The lines of the table of promises that speak of this system."""
     from durably._promises import TABLE

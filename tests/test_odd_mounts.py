@@ -1,4 +1,4 @@
-"""Saves to overlayfs, also volatile, and to a FUSE file system that lacks almost everything."""
+"""Every door on overlayfs, also volatile, on a FUSE file system that lacks almost everything, on others."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ from doors import CASES, NEW, OLD, Door, beside, prepare, read, shown
 from durably import UnsupportedError
 from fuse import served
 from mounts import mounted
+from prove import records
+from prove.odd import mounts as odd
+from prove.odd import rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -87,3 +90,18 @@ def test_a_failed_body_on_a_file_system_without_fsync(tmp_path: Path) -> None:
         assert read(path) == OLD
         assert os.listdir(place) == ["target"]
         assert durably.probe(path).file_system.startswith("fuse")
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("mount", odd.HERE, ids=lambda mount: mount.name)
+def test_every_door_does_what_the_page_of_odd_mounts_says(mount: odd.Mount, tmp_path: Path) -> None:
+    reason = mount.lacks()
+    if reason:
+        pytest.skip(reason)
+    found = rows.row(mount, tmp_path / "mount")
+    assert found["wrong"] == []
+    if mount.program:
+        return  # another version of it may do more, or less
+    (recorded,) = (row for row in records.read("odd-mounts")["rows"] if row["file_system"] == mount.name)
+    for what in ("saves", "saved", "kept", "refused", "skipped", "promises", "probe"):
+        assert found[what] == recorded[what]

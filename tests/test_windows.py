@@ -6,6 +6,7 @@ import errno
 import os
 import subprocess
 import sys
+import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -362,6 +363,23 @@ def test_a_share_of_this_machine(target: Path, door: Door) -> None:
 
 
 # fsspec.
+
+
+@pytest.mark.parametrize("mode", ["ab", "at", "ab+", "rb+"])
+def test_a_file_of_a_store_is_changed_in_a_local_copy(
+    mode: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("fsspec", reason="fsspec is not installed")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    url = f"memory://{tmp_path.name}/file"
+    durably.write_bytes(url, b"old ")
+    with durably.open(url, mode) as file:
+        if mode == "rb+":
+            file.seek(4)
+        file.write("new" if mode == "at" else b"new")
+    with durably.open(url, "rb+") as file:
+        assert file.read() == b"old new"
+    assert names(tmp_path) == []
 
 
 @pytest.mark.parametrize("start", ["durable://", ""])

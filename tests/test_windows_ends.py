@@ -21,12 +21,13 @@ from durably._native import windows as win
 from durably._syscalls import Syscalls
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 pytestmark = needs_windows
 every_door = pytest.mark.parametrize("door", MAIN, ids=shown)
 
+_INTERNAL_ERROR = 1359
 SAVES = """
 def write_bytes(path, data):
     durably.write_bytes(path, data)
@@ -78,9 +79,21 @@ def child(program: str, *arguments: object) -> int:
     """The exit status of a Python program."""
     command = [sys.executable, "-W", "error", "-c", program, *map(str, arguments)]
     environment = os.environ | {PATIENCE: "30"}
-    done = subprocess.run(command, capture_output=True, check=False, timeout=90, env=environment)
+    done = _ended(command, environment)
     assert b"Traceback" not in done.stderr, done.stderr.decode()
     return done.returncode
+
+
+def _ended(command: list[str], environment: dict[str, str]) -> subprocess.CompletedProcess[bytes]:
+    tries = 5
+    while True:
+        try:
+            return subprocess.run(command, capture_output=True, check=False, timeout=90, env=environment)
+        except OSError as error:
+            # Seen once under Wine 8 on a busy machine, for a process like all the others.
+            tries -= 1
+            if getattr(error, "winerror", None) != _INTERNAL_ERROR or not tries:
+                raise
 
 
 # Kills.
@@ -320,7 +333,7 @@ print(reads, refused, torn, last)
 @pytest.mark.figure
 @pytest.mark.timeout(600)
 def test_saves_against_a_reader_that_keeps_opening_the_file(
-    target: Path, capsys: pytest.CaptureFixture[str]
+    target: Path, capsys: pytest.CaptureFixture[str], record_property: Callable[[str, object], None]
 ) -> None:
     """None is lost, and none is read in part; how often one had to be tried again is the figure."""
     saves = 300
@@ -350,6 +363,9 @@ def test_saves_against_a_reader_that_keeps_opening_the_file(
     assert reads > 0
     assert last >= 0
     assert names(target.parent) == ["file", "stop"]
+    figures = {"lost": 0, "whole": reads, "torn": torn, "refused": refused, "retries": len(waits)}
+    for name, value in figures.items():
+        record_property(name, value)
     with capsys.disabled():
         print(
             f"\n{saves} saves, 0 lost; {reads} reads of whole files, 0 of parts, {refused} refused; "

@@ -7,6 +7,7 @@ from __future__ import annotations
 import errno
 import ntpath
 import os
+import tempfile
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -1063,3 +1064,46 @@ def test_every_call_fails_in_turn(tmp_path: Path, save: Any, options: Any, codes
         check(save, path, options, table)
         turns += 1
     assert turns > 20
+
+
+# The local copy that a store's file is changed in.
+
+
+@pytest.fixture
+def named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """As tempfile does on Windows, which has no unnamed files. Returns the directory of the copies."""
+    pytest.importorskip("fsspec", reason="fsspec is not installed")
+    place = tmp_path / "copies"
+    place.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(place))
+    monkeypatch.setattr(tempfile, "TemporaryFile", tempfile.NamedTemporaryFile)
+    return place
+
+
+@pytest.mark.parametrize("mode", ["ab", "ab+"])
+@pytest.mark.parametrize("old", [None, b"old "])
+def test_a_file_of_a_store_is_appended_to(
+    table: testing.RecordingSyscalls, named: Path, mode: str, old: bytes | None
+) -> None:
+    url = f"memory://{named.parent.name}/file"
+    if old is not None:
+        durably.write_bytes(url, old)
+    writer = durably.open(url, mode)
+    with writer as file:
+        file.write(b"one ")
+        file.seek(0)
+        file.write(b"two")
+    with durably.open(url, "rb+") as file:
+        assert file.read() == (old or b"") + b"one two"
+    assert listed(named) == []
+
+
+def test_a_file_of_a_store_that_cannot_be_appended_to(
+    table: testing.RecordingSyscalls, fake: FakeWindows, named: Path
+) -> None:
+    fake.volume.plan.fail("create_file", win.ERROR_ACCESS_DENIED)
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(PermissionError):
+        durably.open(f"memory://{named.parent.name}/file", "ab")
+    assert listed(named) == []
+    assert len(os.listdir("/proc/self/fd")) == before

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import records
+from .odd import page as odd
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -37,6 +38,7 @@ def _is(path: Path, text: str) -> bool:
 def rendered() -> dict[str, str]:
     """Each page, by the name of its file."""
     pages = {"README.md": _index, "power-cuts.md": _power_cuts, "faults.md": _faults, "peers.md": _peers}
+    pages["odd-mounts.md"] = _odd_mounts
     return {name: NOTE + page() for name, page in pages.items()}
 
 
@@ -69,6 +71,12 @@ def _index() -> str:
             "[power-cuts.md](power-cuts.md)",
         ],
         [
+            "power cuts, several files by one act",
+            _sum(records.read("several"), "points"),
+            _sum(records.read("several"), "violations"),
+            "[power-cuts.md](power-cuts.md)",
+        ],
+        [
             "cuts of a recovery",
             _sum(again, "points"),
             _sum(again, "violations"),
@@ -85,6 +93,12 @@ def _index() -> str:
             _sum(disks, "writes"),
             _sum(disks, "violations"),
             "[faults.md](faults.md)",
+        ],
+        [
+            "saves to odd mounts",
+            _sum(records.read("odd-mounts"), "saves"),
+            _sum(records.read("odd-mounts"), "violations"),
+            "[odd-mounts.md](odd-mounts.md)",
         ],
     ]
     return f"""
@@ -105,17 +119,23 @@ As root on Linux, with a copy of the repository; Debian's names:
     python -m prove doctor
     python -m prove run --points 10000 --record
     python -m prove run --exhaustive --record
+    python -m prove run --several --points 10000 --record
     python -m prove controls --record
     python -m prove again --record
     python -m prove options --record
     python -m prove faults --record
     python -m prove inject --record
     pip install -r prove/requirements-peers.txt && python -m prove peers --record
+    python -m prove odd --record
     python -m prove pages && python ../support.py
     pip install -r prove/requirements-picture.txt && python -m prove.picture
 
 Each command writes what came of it into `prove/records`, and `pages` makes these pages of it.
 """
+
+
+def _odd_mounts() -> str:
+    return odd.rendered(table, _when(records.read("odd-mounts")))
 
 
 def _sum(record: dict[str, Any], key: str) -> int | str:
@@ -132,6 +152,9 @@ _CUTS = (
     ("leftovers", "most leftovers at once"),
     ("ms_a_point", "ms a point"),
 )
+
+
+_SEVERAL = (_CUTS[0], ("saver", "saved by"), *_CUTS[1:])
 
 
 def _listed(name: str, columns: Sequence[tuple[str, str]]) -> str:
@@ -156,6 +179,11 @@ a cut leaves is mounted, read, and swept. How that works, what must hold, and wh
 ## Every position of a short run
 
 {_listed("exhaustive", _CUTS)}
+## Several files by one act
+
+Each point of a transaction runs `durably.recover` before it is judged.
+
+{_listed("several", _SEVERAL)}
 ## Recovery, cut off in its turn
 
 What recovery and sweeping write after one cut is recorded, and cut off again.
@@ -212,10 +240,11 @@ def _faults() -> str:
 
 For each public way to save, strace makes each system call of the save fail, once and from then on, with
 every error that applies to it, and kills the process at each. Afterwards: the target is the whole old or
-the whole new file; a plain error means the old one; a flush that failed is never called durable; metadata
-are kept or named as lost; nothing is left over that the error does not name, and after a kill nothing
-that `durably.sweep` does not remove. The campaign counts only if it finds out four ways to save that are
-wrong.
+the whole new file or directory, and of a transaction all files are old or all are new, once
+`durably.recover` has run where that is asked for; a plain error means the old ones; a flush that failed is
+never called durable; metadata are kept or named as lost; nothing is left over that the error does not name,
+and after a kill nothing that `durably.sweep` does not remove. The campaign counts only if it finds out four
+ways to save that are wrong.
 
 {_when(injected)}
 {_counts(rows)}

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
-from . import install
+from . import install, report
 from .sandbox import MEMORY
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from .machine import Tools
 
 VERSIONS = ("3.11", "3.12", "3.13")
@@ -25,17 +28,26 @@ _PARTS = (
 )  # fmt: skip
 #: Where the tests put their files.
 DRIVES = {"C:": "C:\\tmp", "a drive that maps a folder of Linux": "L:\\"}
+#: What `python -m prove ci` runs.
+SHORT = tuple(
+    f"tests/test_{name}.py"
+    for name in ("windows", "windows_ends", "windows_groups", "names", "filesystem_abstract")
+)
 # Wine takes TEMP from its registry, not from its environment.
 _START = """
 import os, runpy, sys
 os.environ["TEMP"] = os.environ["TMP"] = sys.argv.pop(1)
 runpy.run_module("pytest", run_name="__main__", alter_sys=True)
 """
+_VERSION = "import sys; print(sys.version.split()[0])"
 _NEVER = shutil.ignore_patterns("__pycache__", ".hypothesis", ".pytest_cache", "*.pyc")
 
 
-def run(version: str, arguments: list[str], tools: Tools) -> int:
-    """Set everything up and run pytest on both drives at once; the worse of the exit codes."""
+def run(version: str, arguments: Sequence[str], tools: Tools, findings: IO[str] | None = None) -> int:
+    """Set everything up and run pytest on both drives at once; the worse of the exit codes.
+
+    ``findings``: gets what the tests have found out, as JSON.
+    """
     started = time.monotonic()
     copy, linux = MEMORY / "copy", MEMORY / "linux"
     linux.mkdir()
@@ -49,10 +61,35 @@ def run(version: str, arguments: list[str], tools: Tools) -> int:
     prefix = MEMORY / "prefix"
     environment = install.prefix(tools, prefix, {"l": linux, "r": copy})
     (prefix / "drive_c" / "tmp").mkdir()
+    (prefix / "drive_c" / "reports").mkdir()
     _say(f"Python {version}: set up in {time.monotonic() - started:.0f} s")
     command = [tools.wine, str(exe), "-X", "utf8", "-c", _START]
-    runs = [(drive, _start([*command, place, *arguments], environment)) for drive, place in DRIVES.items()]
-    return max([_finish(drive, run, started) for drive, run in runs])
+    # Of the two forms only the older one takes the figures that tests record.
+    told = ["-o", "junit_family=xunit1", "--junitxml"]
+    runs = [
+        (drive, _start([*command, place, *told, f"C:\\reports\\{place[0]}.xml", *arguments], environment))
+        for drive, place in DRIVES.items()
+    ]
+    code = max([_finish(drive, run, started) for drive, run in runs])
+    if findings is not None:
+        _tell(findings, prefix / "drive_c" / "reports", [tools.wine, str(exe)], environment)
+    return code
+
+
+def _tell(findings: IO[str], reports: Path, python: list[str], environment: dict[str, str]) -> None:
+    about = {
+        "python": _output([*python, "-c", _VERSION], environment),
+        "wine": _output([python[0], "--version"], environment),
+    }
+    drives = {drive: report.read(reports / f"{place[0]}.xml") for drive, place in DRIVES.items()}
+    json.dump({"about": about, "drives": drives}, findings)
+    findings.flush()
+
+
+def _output(command: list[str], environment: dict[str, str]) -> str:
+    null, pipe = subprocess.DEVNULL, subprocess.PIPE
+    done = subprocess.run(command, env=environment, stdin=null, stdout=pipe, stderr=null, check=True)
+    return done.stdout.decode().strip()
 
 
 def _copy(place: Path) -> None:

@@ -7,5 +7,5 @@ strace counts the calls of each process by itself, so one strace serves thousand
 that is to fail at its i-th fsync first makes N - i calls of fsync that are nonsense, before its mark.
 What was really hit is read off strace's own log.
 
-Rooms, each using only those before it: outcome, errors, ways, wrong; tracee, tracer; judge; campaign.
+Rooms, each using only those before it: outcome, errors, shapes, ways, wrong; tracee, tracer; judge; campaign.
 """

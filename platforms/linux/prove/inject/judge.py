@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import durably
 
 from .errors import FLUSHES, REPEATED
-from .ways import MODE, NOTE, OLD, OWNER, GivenUpError, Way
+from .shapes import ROOT
+from .ways import MODE, NOTE, OWNER, GivenUpError, Way
 
 assert sys.platform == "linux"
 
@@ -32,6 +33,7 @@ _IN_PLACE = "NotDurableError"
 _UNKNOWN = "OutcomeUnknownError"
 _UNSUPPORTED = "UnsupportedError"
 _TORN = "TornError"
+_RECOVERY = "RecoveryNeededError"
 
 
 class Fault(NamedTuple):
@@ -61,13 +63,14 @@ class Wrong(NamedTuple):
 def judge(way: Way, state: str, place: str, fault: Fault, said: Outcome | None) -> list[Wrong]:
     """What is wrong with a directory, after a save that said this, or was killed."""
     target = os.path.join(place, way.target)
-    content = _read(target)
-    old = OLD if state == "old" else None
+    old = way.shape.old if state == "old" else None
     new = way.content(state)
-    if said is None:
-        return _killed(way, place, content, (old, new))
+    if said is None or said.error == _RECOVERY:
+        way.shape.recover(target)
+        return _killed(way, place, (old, new))
+    content = way.shape.read(target)
     if way.discards:
-        wrong = _discarded(content, old, said)
+        wrong = _discarded(way, content, old, said)
     elif not said.error:
         wrong = _success(way, state, target, fault, said, content == new)
     else:
@@ -75,16 +78,18 @@ def judge(way: Way, state: str, place: str, fault: Fault, said: Outcome | None) 
     return wrong + _unnamed(way, place, said)
 
 
-def _killed(way: Way, place: str, content: bytes | None, whole: tuple[bytes | None, bytes]) -> list[Wrong]:
+def _killed(way: Way, place: str, whole: tuple[bytes | None, bytes]) -> list[Wrong]:
     wrong: list[Wrong] = []
+    target = os.path.join(place, way.target)
+    content = way.shape.read(target)
     if content not in whole and not way.in_place:
-        wrong.append(Wrong("torn", f"after the kill: {_word(content)}"))
+        wrong.append(Wrong("torn", f"after the kill: {_word(way, content)}"))
     for directory, _, _ in os.walk(place):
         durably.sweep(directory, older_than=0)
     left = _beside(way, place)
     if left:
         wrong.append(Wrong("litter", f"after a kill and a sweep: {', '.join(sorted(left))}"))
-    if _read(os.path.join(place, way.target)) != content:
+    if way.shape.read(target) != content:
         wrong.append(Wrong("changed", "by sweeping"))
     return wrong
 
@@ -92,8 +97,9 @@ def _killed(way: Way, place: str, content: bytes | None, whole: tuple[bytes | No
 def _success(way: Way, state: str, target: str, fault: Fault, said: Outcome, is_new: bool) -> list[Wrong]:
     wrong: list[Wrong] = []
     if not is_new:
-        wrong.append(Wrong("unsaved", _word(_read(target))))
-    flushed = fault.call in FLUSHES and fault.error != REPEATED
+        wrong.append(Wrong("unsaved", _word(way, way.shape.read(target))))
+    # Of a journal's removal it does not matter: what it says was done, and doing it again changes nothing.
+    flushed = fault.call in FLUSHES and fault.error != REPEATED and "fsync journal" not in said.skipped
     if flushed and said.durability == way.level != "none" and not said.in_place:
         wrong.append(Wrong("silent", f"the receipt says {said.durability}; skipped: {said.skipped}"))
     if state == "old" and way.carries and not said.in_place:
@@ -118,10 +124,10 @@ def _missing(target: str) -> list[str]:
 def _failure(
     way: Way, place: str, said: Outcome, content: bytes | None, old: bytes | None, new: bytes
 ) -> list[Wrong]:
-    told = f"{said.error} [{said.number}] {said.message}; the target: {_word(content)}"
+    told = f"{said.error} [{said.number}] {said.message}; the target: {_word(way, content)}"
     if said.error == _TORN and way.in_place:
-        staged = _read(_only_file(said.staged))
-        return [] if staged == new else [Wrong("torn", f"{told}; the staged copy: {_word(staged)}")]
+        staged = way.shape.read(_only_file(said.staged))
+        return [] if staged == new else [Wrong("torn", f"{told}; the staged copy: {_word(way, staged)}")]
     if said.error == _IN_PLACE:
         wrong = [] if content == new else [Wrong("unsaved", told)]
         return wrong + ([Wrong("silent", told)] if said.durability == way.level else [])
@@ -131,16 +137,16 @@ def _failure(
         return [Wrong("kind", told)]
     if content == old:
         expected = os.path.join(place, way.link or way.target)
-        # An error of the saver's own, within a staged_path, names what it opened.
-        is_own = os.path.basename(os.path.dirname(said.path)).startswith(".durably-d-")
-        return (
-            [] if is_own or said.path in ("", expected) else [Wrong("kind", f"{told}; it names {said.path}")]
-        )
+        # An error of the saver's own, in what is staged, names what it opened.
+        is_own = "/.durably-d-" in said.path or "/.durably-t-" in said.path
+        # Of several files, any may be to blame, and is named by its path below the root.
+        known = is_own or way.shape is ROOT or said.path in ("", expected)
+        return [] if known else [Wrong("kind", f"{told}; it names {said.path}")]
     return [Wrong("changed" if content == new else "torn", told)]
 
 
-def _discarded(content: bytes | None, old: bytes | None, said: Outcome) -> list[Wrong]:
-    told = f"{said.error} [{said.number}] {said.message}; the target: {_word(content)}"
+def _discarded(way: Way, content: bytes | None, old: bytes | None, said: Outcome) -> list[Wrong]:
+    told = f"{said.error} [{said.number}] {said.message}; the target: {_word(way, content)}"
     if content != old:
         return [Wrong("changed", told)]
     # The body's own exception, or the error of the system if the body was not reached.
@@ -182,7 +188,8 @@ def _beside(way: Way, place: str) -> set[str]:
         for name in (*directories, *files)
     )
     parents = {os.path.relpath(path, place) for path in _parents(way, place)}
-    return set(inside) - {way.target, way.link} - parents
+    others = {path for path in inside if not way.shape.owns(place, way.target, path)}
+    return others - {way.link} - parents
 
 
 def _only_file(staged: str) -> str:
@@ -190,15 +197,7 @@ def _only_file(staged: str) -> str:
     return os.path.join(staged, *os.listdir(staged)) if os.path.isdir(staged) else staged
 
 
-def _read(path: str) -> bytes | None:
-    try:
-        with open(path, "rb") as file:
-            return file.read()
-    except FileNotFoundError:
-        return None
-
-
-def _word(content: bytes | None) -> str:
+def _word(way: Way, content: bytes | None) -> str:
     if content is None:
         return "absent"
-    return "the old file" if content == OLD else f"{len(content)} bytes"
+    return "the old one" if content == way.shape.old else f"{len(content)} bytes"

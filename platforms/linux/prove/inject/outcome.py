@@ -55,8 +55,15 @@ def _told(receipt: Receipt | None) -> dict[str, Any]:
         return {}
     return {
         "durability": str(receipt.durability),
-        "in_place": receipt.in_place,
+        "in_place": getattr(receipt, "in_place", False),  # a transaction never is
         "skipped": receipt.skipped,
         "lost": list(receipt.lost),
-        "left": [why.partition(_LEFT)[0] for why in receipt.skipped.values() if _LEFT in why],
+        "left": [path for why in receipt.skipped.values() for path in _left(why)],
     }
+
+
+def _left(why: str) -> list[str]:
+    """The paths of what is left over; a transaction names several at once."""
+    if why.startswith(_LEFT.removeprefix(" is ")):
+        return why.partition(": ")[2].split(", ")
+    return [why.partition(_LEFT)[0]] if _LEFT in why else []

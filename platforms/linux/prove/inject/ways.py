@@ -1,4 +1,4 @@
-"""Every public way to save one file, as something to make fail."""
+"""Every public way to save, as something to make fail."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import durably
 
 from ..powercut import system
+from . import shapes
+from .shapes import FILE, NEW_FILES, Shape
 
 assert sys.platform == "linux"
 
@@ -20,8 +22,7 @@ if TYPE_CHECKING:
 
     from durably import Receipt
 
-OLD = b"old content\n" * 500
-NEW = b"what is saved\n" * 700
+OLD, NEW = shapes.OLD, shapes.NEW
 MODE, OWNER, NOTE = 0o640, 12345, ("user.note", b"kept")
 _BIND = 4096
 
@@ -32,6 +33,7 @@ class Way(NamedTuple):
     ``save(path)`` saves `content`. ``states``: what it can meet: "new": no file; "old". ``goes_on``:
     whether it appends. ``target``: of the file below the directory. ``level``: the durability that it
     asks for. ``carries``: whether the old file's owner, mode and attributes are to be kept.
+    ``shape``: what it saves: a file, a directory ...
     ``in_place``: whether the target is a mount point, so that nothing is promised about it. ``discards``:
     whether the body raises, so that nothing may be saved.
     """
@@ -47,9 +49,12 @@ class Way(NamedTuple):
     in_place: bool = False
     discards: bool = False
     data: bytes = NEW
+    shape: Shape = FILE
 
     def content(self, state: str) -> bytes:
         """What the target holds after a save."""
+        if self.shape is not FILE:
+            return self.shape.new
         return OLD + self.data if self.goes_on and state == "old" else self.data
 
 
@@ -118,6 +123,81 @@ def _staged_given_up(path: str) -> None:
         raise GivenUpError
 
 
+def _alone(batch: durably.Batch) -> Receipt:
+    """The receipt of the only file of a batch. Raises what became of that file."""
+    assert batch.receipt is not None
+    for error in batch.receipt.failed.values():
+        raise error
+    return batch.receipt.saved[0]
+
+
+def _batch(path: str, **options: Any) -> Receipt:
+    batch = durably.Batch(**options)
+    try:
+        with batch:
+            batch.write_bytes(path, NEW)
+    except durably.BatchError:
+        pass  # it is raised as that file's own
+    return _alone(batch)
+
+
+def _batch_opened(path: str) -> Receipt:
+    batch = durably.Batch()
+    try:
+        with batch, batch.open(path, "wb") as file:
+            file.write(NEW)
+    except durably.BatchError:
+        pass
+    return _alone(batch)
+
+
+def _batch_given_up(path: str) -> None:
+    with durably.Batch() as batch:
+        batch.write_bytes(path, NEW)
+        raise GivenUpError
+
+
+def _directory(path: str, *, keep: bool = False, **options: Any) -> Receipt | None:
+    if keep:
+        options["keep_old"] = os.path.join(os.path.dirname(path), "kept")
+    staged = durably.staged_directory(path, **options)
+    with staged as directory:
+        for place, _, files in os.walk(directory) if "start_from" in options else ():
+            for name in files:
+                os.unlink(os.path.join(place, name))
+        shapes.fill(os.fspath(directory), NEW_FILES)
+    return staged.receipt
+
+
+def _directory_given_up(path: str) -> None:
+    with durably.staged_directory(path) as directory:
+        shapes.fill(os.fspath(directory), NEW_FILES)
+        raise GivenUpError
+
+
+def _transaction(path: str, **options: Any) -> Any:
+    transaction = durably.Transaction(path, **options)
+    with transaction as txn:
+        _change(txn)
+    return transaction.receipt
+
+
+def _change(txn: durably.Transaction) -> None:
+    txn.write_bytes("a", NEW_FILES["a"])
+    with txn.open("part/b", "wb") as file:
+        file.write(NEW_FILES["part/b"])
+    with txn.staged_path("made/c") as temporary, open(temporary, "wb") as file:
+        file.write(NEW_FILES["made/c"])
+    if txn.exists("gone"):
+        txn.remove("gone")
+
+
+def _transaction_given_up(path: str) -> None:
+    with durably.Transaction(path) as txn:
+        _change(txn)
+        raise GivenUpError
+
+
 # They return no receipt, so that nothing says which metadata were lost.
 _FSSPEC = (
     Way("DurableFileSystem pipe", _piped, carries=False),
@@ -157,22 +237,45 @@ WAYS = (
     Way("staged_path create", partial(_staged, overwrite=False), ("new",)),
     Way("staged_path make_parents", partial(_staged, make_parents=True), ("new",), target="a/b/target"),
     Way("staged_path allow_in_place", partial(_staged, allow_in_place=True), ("old",), in_place=True),
+    Way("Batch", _batch),
+    Way("Batch open", _batch_opened),
+    Way("Batch create", partial(_batch, overwrite=False), ("new",)),
+    Way("Batch consistent", partial(_batch, durability="consistent"), level="consistent"),
+    Way("staged_directory", _directory, shape=shapes.DIRECTORY),
+    Way("staged_directory create", partial(_directory, overwrite=False), ("new",), shape=shapes.DIRECTORY),
+    Way("staged_directory keep_old", partial(_directory, keep=True), ("old",), shape=shapes.KEPT),
+    Way("staged_directory copy", partial(_directory, start_from="copy"), ("old",), shape=shapes.DIRECTORY),
+    Way("staged_directory fallback", partial(_directory, fallback="symlink"), shape=shapes.LINKED),
+    Way("Transaction", _transaction, carries=False, shape=shapes.ROOT),
+    Way(
+        "Transaction consistent",
+        partial(_transaction, durability="consistent"),
+        ("old",),
+        level="consistent",
+        carries=False,
+        shape=shapes.ROOT,
+    ),
     *(_FSSPEC if find_spec("fsspec") else ()),
     Way("open discarded", _given_up, discards=True),
     Way("staged_path discarded", _staged_given_up, discards=True),
+    Way("Batch discarded", _batch_given_up, discards=True),
+    Way("staged_directory discarded", _directory_given_up, discards=True, shape=shapes.DIRECTORY),
+    Way("Transaction discarded", _transaction_given_up, discards=True, shape=shapes.ROOT),
 )
 
 
 def prepare(way: Way, state: str, place: str) -> str:
-    """Make an empty directory, with an old file in it if there is to be one. Returns the path to save."""
+    """Make an empty directory, with what is old in it if there is to be any. Returns the path to save."""
     os.mkdir(place)
     target = os.path.join(place, way.target)
     if state == "old":
-        with open(target, "wb") as file:
-            file.write(OLD)
-            os.fchown(file.fileno(), OWNER, OWNER)
-            os.fchmod(file.fileno(), MODE)
-            os.setxattr(file.fileno(), *NOTE)
+        way.shape.lay(target)
+    elif way.shape is shapes.ROOT:
+        os.mkdir(target)
+    if state == "old" and way.carries:
+        os.chown(target, OWNER, OWNER)
+        os.chmod(target, MODE)
+        os.setxattr(target, *NOTE)
     if way.in_place:
         system.mount(target, target, "", _BIND)
     if not way.link:

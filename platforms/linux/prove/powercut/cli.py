@@ -20,6 +20,10 @@ def main(arguments: list[str]) -> int:
     asked = _parser().parse_args(arguments)
     if asked.command == "pages":
         return pages.main(check=asked.check)
+    if asked.command == "odd":
+        from ..odd import command
+
+        return command.main(record=asked.record)
     kinds: list[str] = getattr(asked, "file_system", None) or list(FILE_SYSTEMS)
     reasons = doctor.machine()
     if asked.command == "doctor":
@@ -81,6 +85,10 @@ def _parser() -> argparse.ArgumentParser:
     ci.add_argument("--points", type=int, default=300, help="for each file system (300)")
     written = commands.add_parser("pages", help="write docs/proofs from what was recorded")
     written.add_argument("--check", action="store_true", help="fail if a page is not what was recorded")
+    odd = commands.add_parser(
+        "odd", help="every door on overlays, FUSE, NFS, FAT, a mounted file"
+    )
+    odd.add_argument("--record", action="store_true", help="keep what came of it for the pages")
     commands.add_parser("doctor", help="what this machine lacks")
     commands.add_parser("list", help="the workloads and the controls")
     return parser
@@ -92,6 +100,7 @@ def _add_run(run: argparse.ArgumentParser) -> None:
     run.add_argument("--options", default="", help="more options of mount")
     run.add_argument("--points", type=int, default=1000, help="for each file system (1000)")
     run.add_argument("--exhaustive", action="store_true", help="every position of the log, four subsets each")
+    run.add_argument("--several", action="store_true", help="only what saves several files by one act")
     run.add_argument("--rounds", type=int, default=0, help="saves a workload (60; 3 if exhaustive)")
     run.add_argument("--piece", type=int, default=4096, choices=(512, 4096), help="what is written as one")
 

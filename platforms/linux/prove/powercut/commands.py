@@ -16,7 +16,7 @@ from .record import Recording
 from .reports import by_kind, recorded, summed, tried
 from .runs import Budget, Result, replay
 from .states import Cut, Plan, rebuilt
-from .workloads import CONTROLS, PRODUCT, WORKLOADS
+from .workloads import CONTROLS, PRODUCT, SEVERAL, WORKLOADS
 
 assert sys.platform == "linux"
 
@@ -33,7 +33,7 @@ _ROUNDS, _FEW_ROUNDS = 60, 3
 
 
 def _run(asked: Namespace) -> int:
-    names = asked.workload or [one.name for one in PRODUCT if not asked.exhaustive or one.is_short]
+    names = asked.workload or _names(asked)
     unknown = [name for name in names if name not in WORKLOADS]
     if unknown:
         print(f"no such workload: {', '.join(unknown)}; `list` names them", file=sys.stderr)
@@ -53,14 +53,32 @@ def _run(asked: Namespace) -> int:
     return 1 if failed else 0
 
 
+def _names(asked: Namespace) -> list[str]:
+    if asked.several:
+        return [one.name for own in SEVERAL.values() for one in own]
+    return [one.name for one in PRODUCT if not asked.exhaustive or one.is_short]
+
+
 def _record(results: list[Result], asked: Namespace) -> None:
     if asked.options or asked.writer or asked.workload or asked.piece != Plan().piece:
         print("not recorded: only a run of all workloads of the product, as usual, is a proof")
+        return
+    if asked.several:
+        recorded("several", _by_saver(results))
         return
     recorded("exhaustive" if asked.exhaustive else "sampled", by_kind(results))
     if not asked.exhaustive:
         proof.write(proof.proofs(results))
         print(f"written into {proof.PLATFORM.name}; now run python platforms/support.py")
+
+
+def _by_saver(results: list[Result]) -> Rows:
+    rows: Rows = []
+    for saver, workloads in SEVERAL.items():
+        names = {one.name for one in workloads}
+        own = [one for one in results if one.recording.workload in names]
+        rows += [{"saver": saver} | row for row in by_kind(own)]
+    return rows
 
 
 def _campaign(name: str, campaign: Campaign) -> Callable[[Namespace], int]:

@@ -59,15 +59,17 @@ class Surveyor:
 
     def _strange(self, root: str) -> list[str]:
         """The files and directories that no operation was to make."""
-        known = self._names | set(self._directories)
+        versions = {_version(root, name) for name in self._names}
+        known = self._names | set(self._directories) | versions
         strange: list[str] = []
         for place, directories, files in os.walk(root, onerror=_fail):
             for name in [*directories, *files]:
                 path = os.path.relpath(os.path.join(place, name), root)
                 if path not in known:
                     strange.append(path)
-                if path in self._names and name in directories:
-                    directories.remove(name)  # a tree: what is in it has been read
+                is_tree = path in self._names or path in versions
+                if is_tree and name in directories:
+                    directories.remove(name)  # what is in it has been read
         return strange
 
     def _sweep(self, root: str) -> None:
@@ -79,7 +81,9 @@ class Surveyor:
 
 def read(path: str) -> tuple[str, str] | None:
     """The digest of a file or of a whole directory, and a word on it; None if it is not there."""
-    if os.path.isdir(path) and not os.path.islink(path):
+    if os.path.islink(path) and not os.path.exists(path):
+        return "", "a link that leads nowhere"
+    if os.path.isdir(path) and (not os.path.islink(path) or _version(*os.path.split(path))):
         walked = os.walk(path, onerror=_fail)
         inside = [os.path.join(place, name) for place, _, files in walked for name in files]
         names = sorted(os.path.relpath(one, path) for one in inside)
@@ -94,6 +98,13 @@ def read(path: str) -> tuple[str, str] | None:
     except OSError as error:
         return str(error), "unreadable"
     return digest_of(content), _word(content)
+
+
+def _version(root: str, name: str) -> str:
+    """The directory beside a saved name that the name is a link to: its path below the root; "": none."""
+    path = os.path.join(root, name)
+    to = os.readlink(path) if os.path.islink(path) else "/"
+    return "" if "/" in to or not os.path.isdir(path) else os.path.join(os.path.dirname(name), to)
 
 
 def read_all(root: str, names: list[str]) -> tuple[str, str] | None:

@@ -25,7 +25,8 @@ def write(name: str, rows: list[dict[str, Any]], **more: Any) -> Path:
     before, mine = read(name), {row["file_system"] for row in rows}
     if all(before.get(key) == value for key, value in about.items()):
         rows = [row for row in before["rows"] if row["file_system"] not in mine] + rows
-        rows.sort(key=lambda row: ORDER.index(row["file_system"]))
+        known = [*ORDER, *(row["file_system"] for row in rows)]
+        rows.sort(key=lambda row: known.index(row["file_system"]))
     lines = ",\n".join("  " + json.dumps(row, sort_keys=True) for row in rows)
     head = json.dumps(about | more, sort_keys=True)[1:-1]
     path = FOLDER / f"{name}.json"

@@ -32,4 +32,13 @@ _MODULES = [import_module(f"{__name__}.{one.name}") for one in pkgutil.iter_modu
 
 PRODUCT: tuple[Workload, ...] = tuple(one for module in _MODULES for one in module.PRODUCT)
 CONTROLS: tuple[Workload, ...] = tuple(one for module in _MODULES for one in module.CONTROLS)
+SEVERAL = {
+    saver: import_module(f"{__name__}.{room}").PRODUCT
+    for saver, room in (
+        ("Batch", "batches"),
+        ("staged_directory", "directories"),
+        ("Transaction, recover", "transactions"),
+    )
+}
+"""Those of the product that save several files by one act, by what saves them."""
 WORKLOADS = {one.name: one for one in PRODUCT + CONTROLS}

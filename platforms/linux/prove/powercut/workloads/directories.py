@@ -84,12 +84,29 @@ def copied(path: str, contents: Contents) -> None:
         _fill(os.fspath(directory), contents)
 
 
+def linked(path: str, contents: Contents) -> None:
+    """`staged_directory`, behind a symbolic link."""
+    with durably.staged_directory(path, fallback="symlink") as directory:
+        _fill(os.fspath(directory), contents)
+
+
 def unflushed(path: str, contents: Contents) -> None:
     """Exchange a tree that was not flushed; then the directory above it is."""
     staged = _staged(path, contents)
     _exchange(staged, path)
     _flush_directory(path)
     shutil.rmtree(staged, ignore_errors=True)
+
+
+def linked_unflushed(path: str, contents: Contents) -> None:
+    """Lead a link to a tree that was not flushed; then the directory above it is."""
+    staged, link = _staged(path, contents), f"{path}.part"
+    old = os.readlink(path) if os.path.islink(path) else None
+    os.symlink(os.path.basename(staged), link)
+    os.replace(link, path)
+    _flush_directory(path)
+    if old is not None:
+        shutil.rmtree(os.path.join(os.path.dirname(path), old), ignore_errors=True)
 
 
 def removed_first(path: str, contents: Contents) -> None:
@@ -147,10 +164,12 @@ PRODUCT = (
     Workload("directory-kept", exchanging, swapped_kept, "directory-unflushed", recover=moved_away),
     Workload("directory-copied", exchanging, copied, "directory-unflushed"),
     Workload("directory-consistent", exchanging, swapped_consistent, "directory-unflushed", durable=False),
+    Workload("directory-linked", exchanging, linked, "directory-linked-unflushed", careless=linked_unflushed),
 )
 CONTROLS = (
     Workload("directory-unflushed", exchanging, unflushed, expects=WHOLE),
     Workload("directory-new-unflushed", making, unflushed, expects=WHOLE),
     Workload("directory-removed-first", exchanging, removed_first, expects=WHOLE | KEPT),
+    Workload("directory-linked-unflushed", exchanging, linked_unflushed, expects=WHOLE),
     Workload("directory-in-place", exchanging, in_place, expects=WHOLE | KEPT),
 )
