@@ -237,6 +237,8 @@ def _create_file(
         if readonly and access & win.GENERIC_WRITE:
             raise windows_error(win.ERROR_ACCESS_DENIED, path)
     how = os.O_CREAT | os.O_EXCL if new else LINUX.O_NOFOLLOW
+    if os.path.islink(path):
+        how = LINUX.O_PATH | LINUX.O_NOFOLLOW
     try:
         handle = os.open(path, how | (os.O_RDONLY if os.path.isdir(path) else os.O_RDWR))
     except FileExistsError:
@@ -344,7 +346,11 @@ def _unlink(volume: Volume, path: str) -> None:
 
 def _rmdir(volume: Volume, path: str) -> None:
     volume.check_sharing(path, win.FILE_SHARE_DELETE, EVERY_RIGHT)
-    os.rmdir(path)
+    os.unlink(path) if os.path.islink(path) else os.rmdir(path)
+
+
+def _create_junction(volume: Volume, target: str, path: str) -> None:
+    os.symlink(target, path)
 
 
 _WINDOWS: dict[str, Callable[..., Any]] = {
@@ -355,6 +361,7 @@ _WINDOWS: dict[str, Callable[..., Any]] = {
     "get_osfhandle": _get_osfhandle,
     "rename_by_handle": _rename_by_handle,
     "move_file": _move_file,
+    "create_junction": _create_junction,
     "get_file_attributes": _get_file_attributes,
     "set_file_attributes": _set_file_attributes,
     "get_security": _get_security,

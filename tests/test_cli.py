@@ -825,7 +825,7 @@ def test_sweep_of_nowhere(cli: Cli) -> None:
 def test_durations(cli: Cli, monkeypatch: pytest.MonkeyPatch, text: str | None, seconds: float) -> None:
     asked = []
 
-    def sweep(_: str, older_than: float, __: bool) -> list[object]:
+    def sweep(_: str, older_than: float, __: bool, **___: object) -> list[object]:
         asked.append(older_than)
         return []
 

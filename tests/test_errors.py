@@ -112,6 +112,7 @@ def test_a_builtin_error_names_the_target_and_not_the_temporary(tmp_path: Path) 
         durably.write_bytes(target, NEW)
     error = caught.value
     assert (error.errno, error.filename, error.filename2) == (errno.ENOSPC, str(target), None)
+    assert str(error).endswith(f": {str(target)!r}")
     assert error.__notes__ == ["durably: the target was not changed"]
     assert target.read_bytes() == OLD
     assert names(tmp_path) == ["file"]
@@ -124,6 +125,7 @@ def test_a_failed_rename_names_the_target_alone(tmp_path: Path) -> None:
         file.write("new")
         target.mkdir()
     assert (caught.value.filename, caught.value.filename2) == (str(target), None)
+    assert "->" not in str(caught.value)
     assert names(tmp_path) == ["file"]
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 pytestmark = needs_linux
 
 if sys.platform == "linux":
-    from prove.inject import errors, tracer, ways
+    from prove.inject import errors, shapes, tracer, ways
     from prove.inject.campaign import hit_of
     from prove.inject.judge import Fault, judge
     from prove.inject.outcome import Outcome, failed, succeeded
@@ -115,6 +115,78 @@ def test_metadata_are_kept_or_named_as_lost(place: Path) -> None:
     assert [one.kind for one in wrong] == ["metadata"]
     named = succeeded(None)._replace(lost=["mode"])
     assert judge(ways.WAYS[0], "old", str(place), fault, named) == []
+
+
+# Directories, and the files of a transaction.
+
+
+def laid(place: Path, name: str, said: Outcome | None, call: str = "fsync") -> list[str]:
+    """What is wrong with a save over what is old, after this was said, and ``target`` was changed."""
+    fault = Fault(call, 1, "" if said is None else "EIO")
+    wrong: list[Wrong] = judge(named(name), "old", str(place), fault, said)
+    return [one.kind for one in wrong]
+
+
+def named(name: str) -> ways.Way:
+    way: ways.Way = next(way for way in ways.WAYS if way.name == name)
+    return way._replace(carries=False)
+
+
+def test_a_directory_is_the_old_one_or_the_new_one_and_no_mix(place: Path) -> None:
+    way = named("staged_directory")
+    target = Path(ways.prepare(way, "old", str(place)))
+    error = OSError(5, "EIO", str(target))
+    assert laid(place, "staged_directory", failed(error)) == []
+    assert laid(place, "staged_directory", succeeded(None), "openat") == ["unsaved"]
+    (target / "a").write_bytes(ways.NEW)
+    assert laid(place, "staged_directory", failed(error)) == ["torn"]
+    assert laid(place, "staged_directory", None) == ["torn"]
+    for old in ("part/b", "gone"):
+        (target / old).unlink()
+    shapes.fill(str(target), shapes.NEW_FILES)
+    assert laid(place, "staged_directory", None) == []
+    assert laid(place, "staged_directory", failed(error)) == ["changed"]
+
+
+def test_a_version_belongs_to_the_link_that_leads_to_it(place: Path) -> None:
+    way = named("staged_directory fallback")
+    target = Path(ways.prepare(way, "old", str(place)))
+    assert target.is_symlink()
+    said = failed(OSError(5, "EIO", str(target)))
+    assert laid(place, way.name, None) == laid(place, way.name, said) == []
+    (place / os.readlink(target).replace("-v-", "-v-1")).mkdir()
+    assert laid(place, way.name, said) == ["litter"]
+
+
+def test_a_tree_that_was_to_be_kept_is_its_users_to_move(place: Path) -> None:
+    way = named("staged_directory keep_old")
+    target = ways.prepare(way, "old", str(place))
+    assert way.save(target) is not None
+    assert laid(place, way.name, succeeded(None), "openat") == []
+
+
+def test_a_transaction_that_broke_off_is_judged_after_its_recovery(place: Path) -> None:
+    way = named("Transaction")
+    target = Path(ways.prepare(way, "old", str(place)))
+    said = failed(durably.RecoveryNeededError(5, "EIO", str(target)))
+    assert laid(place, way.name, said) == laid(place, way.name, None) == []
+    assert way.save(str(target)) is not None
+    receipt = succeeded(way.save(str(target)))
+    assert laid(place, way.name, receipt, "openat") == []
+    left = str(target / LEFT)
+    told = receipt._replace(skipped={"fsync journal": "EIO"}, left=[left])
+    Path(left).write_bytes(b"")
+    assert laid(place, way.name, told) == []
+    assert laid(place, way.name, told._replace(left=[])) == ["litter"]
+
+
+def test_leftovers_are_told_in_two_ways() -> None:
+    receipt = durably.Receipt(
+        "a", 0, True, False, durably.Durability.DURABLE, (), {"x": "/b is left over: c"}, ()
+    )
+    assert succeeded(receipt).left == ["/b"]
+    receipt.skipped["x"] = "left over: /b, /c"
+    assert succeeded(receipt).left == ["/b", "/c"]
 
 
 # What strace writes down.

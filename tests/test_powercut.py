@@ -308,6 +308,25 @@ def test_a_survey_reads_files_trees_and_groups_and_finds_the_rest(tmp_path: Path
     assert recovered == [str(tmp_path)]
 
 
+@needs_linux
+def test_a_link_to_a_tree_beside_it_is_that_tree(tmp_path: Path) -> None:
+    names = ("link", "dangling", "elsewhere", "tree/inner")
+    marks = [{"event": "start", "id": name, "path": name, "digest": "", "durable": True} for name in names]
+    (tmp_path / "version").mkdir()
+    (tmp_path / "version" / "one").write_bytes(b"1")
+    (tmp_path / "old version").mkdir()
+    (tmp_path / "link").symlink_to("version")
+    (tmp_path / "dangling").symlink_to("gone")
+    (tmp_path / "elsewhere").symlink_to("/")
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree" / "inner").symlink_to("version")
+    found = Surveyor(history_of(*marks), None).survey(str(tmp_path))
+    assert found.files["link"][0] == digest_of_all({"one": digest_of(b"1")})
+    assert found.files["dangling"] == found.files["tree/inner"] == ("", "a link that leads nowhere")
+    assert found.files["elsewhere"][1] == "unreadable"
+    assert found.remaining == ["old version"]
+
+
 # The whole.
 
 

@@ -1068,8 +1068,6 @@ def test_windows_makes_new_directories_only(path: Path) -> None:
             save(path)
         with pytest.raises(FileExistsError):
             save(path, overwrite=False)
-        with pytest.raises(UnsupportedError, match="fallback='symlink'"):
-            save(path.with_name("link"), fallback="symlink")
         with pytest.raises(KeyError), durably.staged_directory(path.with_name("other")) as directory:
             grow(directory, NEW)
             raise KeyError

@@ -15,7 +15,10 @@ from capabilities import needs_linux, needs_posix, needs_proc
 from doors import LEVELS, attempt, in_child
 from durably import NotDurableError, OutcomeUnknownError, UnsupportedError
 from durably._syscalls import Syscalls
-from durably.testing import FailingSyscalls, RecordingSyscalls, every_failure, use
+from durably.testing import FailingSyscalls, every_failure, use
+from test_interrupts import Interrupting
+from test_interrupts import _lost as lost
+from test_kills import Killing
 from trees import LITTLE_OLD, WAYS, Tree, Way, seen, shown
 
 if TYPE_CHECKING:
@@ -81,33 +84,11 @@ def test_one_call_fails(way: Way, level: str, path: Path) -> None:
 # Killed at each call.
 
 
-class Killing(RecordingSyscalls):
-    """A table in which the process dies before its N-th call, or after it."""
-
-    def __init__(self, at: int, *, after: bool) -> None:
-        super().__init__()
-        self.at = at
-        self.after = after
-
-    def _watched(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        watched = super()._watched(name, function)
-
-        def killed(*arguments: object, **keywords: object) -> object:
-            if not self.after and len(self.record) + 1 == self.at:
-                os.kill(os.getpid(), signal.SIGKILL)
-            result = watched(*arguments, **keywords)
-            if self.after and len(self.record) == self.at:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return result
-
-        return killed
-
-
 def _killed(way: Way, path: Path, level: str, at: int, *, after: bool) -> bool:
     child = os.fork()
     if child == 0:
         try:
-            with use(Killing(at, after=after)):
+            with use(Killing(at, Syscalls(), after=after)):
                 way.save(path, durability=level)
             os._exit(0)
         finally:
@@ -171,46 +152,6 @@ def test_killed_at_each_call(way: Way, level: str, path: Path) -> None:
 # Interrupted at each call.
 
 
-class Interrupting(RecordingSyscalls):
-    """A table whose N-th call is interrupted: before it is made, or when it has been made."""
-
-    def __init__(self, at: int, *, after: bool) -> None:
-        super().__init__()
-        self.at = at
-        self.after = after
-        self.result: object = None
-
-    def _watched(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        watched = super()._watched(name, function)
-
-        def interrupted(*arguments: object, **keywords: object) -> object:
-            mine = len(self.record) + 1 == self.at
-            if mine and not self.after:
-                watched_record = self.record
-                watched_record.append(durably.testing.Call(name, arguments, keywords))
-                raise KeyboardInterrupt
-            try:
-                result = watched(*arguments, **keywords)
-            except OSError:
-                if not mine:
-                    raise
-                result = None
-            if mine:
-                self.result = result
-                raise KeyboardInterrupt
-            return result
-
-        return interrupted
-
-    @property
-    def lost(self) -> set[object]:
-        """The descriptor that nobody can know of: it was just opened, or just about to be closed."""
-        name, arguments, _ = self.record[self.at - 1]
-        if self.after:
-            return {self.result} if name in ("open", "dup") else set()
-        return {arguments[0]} if name == "close" else set()
-
-
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize(("way", "level"), EACH, ids=shown)
 def test_interrupted_at_each_call(way: Way, level: str, after: bool, path: Path) -> None:
@@ -219,7 +160,7 @@ def test_interrupted_at_each_call(way: Way, level: str, after: bool, path: Path)
         number += 1
         old = way.prepare(path)
         before = doors.descriptors()
-        table = Interrupting(number, after=after)
+        table = Interrupting(number, Syscalls(), after=after)
         try:
             with use(table):
                 way.save(path, durability=level)
@@ -235,7 +176,7 @@ def test_interrupted_at_each_call(way: Way, level: str, after: bool, path: Path)
         expected = {"kept"} if way.keeps and old is not None and content == way.new else set()
         assert way.beside(path) == expected, told
         opened = doors.descriptors() - before
-        assert opened <= table.lost, told
+        assert opened <= lost(table), told
         for fd in opened:
             os.close(fd)
     assert found == {False, True}

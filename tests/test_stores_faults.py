@@ -7,6 +7,7 @@ as can be known, and no upload and no temporary is left over.
 from __future__ import annotations
 
 import gc
+import json
 import os
 import time
 from functools import partial
@@ -39,6 +40,7 @@ BLOCK = 5 << 20
 NOT_LISTED = ("azure", "gcs")  # neither lists what was begun and not completed
 # Where connections are cut, in each direction. DURABLY_STORE_CUTS=12 is the whole matrix, in many minutes.
 CUTS = int(os.environ.get("DURABLY_STORE_CUTS", "2"))
+RECORD = os.environ.get("DURABLY_STORE_RECORD")
 _BEFORE_END = (600, 300, 150, 60, 30, 1) if CUTS > 2 else (150, 60, 1)
 
 
@@ -85,14 +87,24 @@ def outcome(
     server.proxy.arm()
     held = server.read(name)
     expected = {"saved": (data,), "failed": (old,), "unknown": (old, data)}[said]
-    assert held in expected, (said, error, held and len(held))
+    fault = {"store": server.name, "said": said, "truncated": held not in (old, data)}
     if getattr(error, "leftovers", ()):
         said += ", leftover named"
         if server.name not in NOT_LISTED:
             durably.sweep(server.url(""), older_than=0, **server.how())
     gc.collect()
-    assert server.leftovers() == [], (said, error)
+    left = server.leftovers()
+    note(fault | {"leaked": len(left), "untrue": held not in expected})
+    assert held in expected, (said, error, held and len(held))
+    assert left == [], (said, error)
     return said
+
+
+def note(fault: dict[str, object]) -> None:
+    """Write it to the record, from which tests/benchmarks/stores.py makes the table of the docs."""
+    if RECORD:
+        with open(RECORD, "a", encoding="utf-8") as file:
+            file.write(json.dumps(fault) + "\n")
 
 
 def points(server: Server, number: int, data: bytes = NEW) -> Iterator[tuple[str, int]]:

@@ -128,7 +128,7 @@ class Way(NamedTuple):
         """What lies beside the target and the version that it leads to."""
         expected = {path.name}
         if path.is_symlink():
-            expected.add(os.readlink(path))
+            expected.add(os.readlink(path).partition("/")[0])
         return set(os.listdir(path.parent)) - expected
 
 

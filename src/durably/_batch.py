@@ -8,7 +8,7 @@ import warnings
 from durably import _commit, _forks
 from durably._batch_receipt import BatchReceipt, Receipts
 from durably._batch_writer import BatchWriter
-from durably._errors import BatchError
+from durably._errors import BatchError, StoreNamedError
 from durably._group import Group
 from durably._modes import parsed
 from durably._oneshot import bytes_of, encoded, fill
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from durably._modes import TextMode, WriteMode
     from durably._options import Options, SaveOptions
     from durably._paths import StrPath
+    from durably._stores._batch import Objects
 
 _ON_ERROR = ("abort", "continue")
 _NEW, _OPEN, _OVER = "new", "open", "over"
@@ -48,7 +49,10 @@ class Batch:
     ``on_error``: "abort": when a file cannot be saved, none is; only where a rename fails after
     others, those others stay, and the receipt names them. "continue": the others are saved.
     ``options``: as for `durably.open`, for all files; each call may give its own. There is no
-    ``allow_in_place`` here.
+    ``allow_in_place`` here, and ``fs`` goes with the single calls.
+
+    Objects of stores (URLs) wait in a local directory for the end of the block, and are sent before local
+    files are renamed, up to eight at a time. Under "abort" none is begun once one has failed.
 
     Leaving the block raises `BatchError` if a file could not be saved or is not known to be durable,
     and OSError or what else broke off the end (KeyboardInterrupt): each file is whole then, old or
@@ -60,7 +64,7 @@ class Batch:
     save it. One that is dropped in the middle throws its files away, with a ResourceWarning.
     """
 
-    __slots__ = ("_generation", "_group", "_options", "_resolved", "_state", "receipt")
+    __slots__ = ("_generation", "_group", "_objects", "_options", "_resolved", "_state", "_remote", "receipt")
 
     def __init__(
         self, *, on_error: Literal["abort", "continue"] = "abort", **options: Unpack[SaveOptions]
@@ -68,11 +72,15 @@ class Batch:
         self._state = _NEW
         if on_error not in _ON_ERROR:
             raise ValueError(f"on_error must be 'abort' or 'continue', not {on_error!r}")
+        if "fs" in options:
+            raise ValueError("fs goes with each call: batch.write_bytes(path, data, fs=fs)")
+        self._remote = options.pop("storage_options", None)
         self._options = options
         self._resolved = _resolved(options)
         self._generation = _forks.generation
         self.receipt: BatchReceipt | None = None
         self._group = Group(_commit.routine(), goes_on=on_error == "continue")
+        self._objects: Objects | None = None
 
     def write_bytes(self, path: StrPath, data: Buffer, **options: Unpack[SaveOptions]) -> None:
         """Add a file with this content. The arguments are those of `durably.write_bytes`.
@@ -82,12 +90,17 @@ class Batch:
         ``on_error="abort"``; and OSError where this file cannot be staged, which under
         ``on_error="continue"`` is told at the end of the block instead. The target was not changed.
         """
-        target = local(path)
         view: bytes | memoryview = data if isinstance(data, bytes) else bytes_of(data)
         size = len(view)
         self._check_open()
         group = self._group
-        save = Save(target, _resolved({**self._options, **options}) if options else self._resolved)
+        try:
+            save = Save(local(path), _resolved({**self._options, **options}) if options else self._resolved)
+        except StoreNamedError:
+            save = None
+        if save is None:
+            self._at_stores().write_bytes(path, view, options, self.write_bytes)
+            return
         place = None
         try:
             place = group.enter(save)
@@ -170,8 +183,12 @@ class Batch:
         """
         how = parsed(mode, buffering, encoding, errors, newline)
         self._check_open()
-        _resolved(options)
-        return BatchWriter(self._group, path, how, {**self._options, **options})
+        try:
+            _resolved(options)
+            return BatchWriter(self._group, path, how, {**self._options, **options})
+        except StoreNamedError:
+            pass
+        return self._at_stores().open(path, how, options, self.open)
 
     def _check_open(self) -> None:
         if self._generation != _forks.generation:
@@ -180,6 +197,14 @@ class Batch:
             raise ValueError("files are added to a Batch in its with block")
         if self._group.failed and not self._group.goes_on:
             raise self._error(self._outcome())
+
+    def _at_stores(self) -> Objects:
+        from durably._stores import _batch as room
+
+        with room.making:
+            if self._objects is None:
+                self._objects = room.Objects(self._group, _resolved, self._options, self._remote)
+            return self._objects
 
     def __enter__(self) -> Self:
         if self._state is not _NEW:
@@ -201,7 +226,7 @@ class Batch:
             return
         self._state = _OVER
         if error is not None:
-            self._group.close(error)
+            self._close(error)
             self.receipt = self._outcome()
         else:
             self._save()
@@ -211,21 +236,32 @@ class Batch:
         failure: BaseException = BatchError(errno.ECANCELED, "", "")
         try:
             group.flush()
+            if self._objects is not None:
+                self._objects.send()
             if group.goes_on or not group.failed:
                 group.publish()
         except BaseException as error:
             failure = error
             raise
         finally:
-            group.close(failure)
+            self._close(failure)
             self.receipt = self._outcome()
         if group.failed:
             told = self._error(self.receipt)
             told.__dict__.update(failure.__dict__, receipt=self.receipt)
             raise told
 
+    def _close(self, error: BaseException) -> None:
+        try:
+            self._group.close(error)
+        finally:
+            if self._objects is not None:
+                self._objects.close(error)
+
     def _outcome(self) -> BatchReceipt:
         group = self._group
+        if self._objects is not None:
+            return self._objects.outcome()
         return BatchReceipt(Receipts(group.count(), group.receipts), group.failed, tuple(group.unsaved()))
 
     def _error(self, receipt: BatchReceipt) -> BatchError:
@@ -245,7 +281,7 @@ class Batch:
         if not begun or self._group.closed or self._generation != _forks.generation:
             return
         dropped = RuntimeError()
-        self._group.close(dropped)
+        self._close(dropped)
         left = "".join(getattr(dropped, "__notes__", ()))
         warnings.warn(
             f"an unfinished batch was thrown away: use it in a with block {left}".rstrip(),

@@ -19,6 +19,12 @@ if TYPE_CHECKING:
     from durably._options import Receipt
 
 
+def blame(error: OSError, path: str) -> None:
+    """Have an error name the target, and nothing else."""
+    error.filename = path
+    del error.filename2  # where it is None, Python shows that: "No space left on device: 'target' -> None"
+
+
 class _SaveError(OSError):
     """What durably's own errors share: ``errno``, ``strerror`` and the ``path`` of the target."""
 

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 class Group(Staging):
     """Many files, from the first that is staged to the last that has its name."""
 
+    gaps: bool
+
     # Publishing.
 
     def publish(self) -> None:

@@ -51,16 +51,16 @@ class Mode:
     def __init__(
         self, mode: str, buffering: int, encoding: str | None, errors: str | None, newline: str | None
     ) -> None:
-        self.mode = mode
-        self.action = _action(mode)
+        self.mode: str = mode
+        self.action: str = _action(mode)
         self.keeps = self.action in "ar"
-        self.reads = "+" in mode
+        self.reads: bool = "+" in mode
         self.raw = _raw(self.action, self.reads)
-        self.text = "b" not in mode
-        self.buffering = _size(buffering)
-        self.encoding = encoding or _DEFAULT_ENCODING
-        self.errors = errors
-        self.newline = newline
+        self.text: bool = "b" not in mode
+        self.buffering: int = _size(buffering)
+        self.encoding: str = encoding or _DEFAULT_ENCODING
+        self.errors: str | None = errors
+        self.newline: str | None = newline
         if self.text:
             self._check_text()
         else:

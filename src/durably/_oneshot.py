@@ -57,7 +57,8 @@ def write_text(
     r"""Save text, as `pathlib.Path.write_text` does.
 
     ``encoding``, ``errors``: as in `str.encode`; ``errors=None`` is "strict".
-    ``newline``: what each "\n" becomes; None: the system's own (`os.linesep`); "" or "\n": itself.
+    ``newline``: what each ``"\n"`` becomes; None: the system's own (`os.linesep`); ``""`` or ``"\n"``:
+    itself.
     ``options``: see `durably.open`.
 
     Returns a `Receipt`. Raises what `write_bytes` raises, TypeError if ``text`` is not a str,

@@ -78,8 +78,8 @@ def open(  # noqa: A001 # as gzip.open
     Options, the same for every door:
 
     ``durability``: a `Durability` or its name; "durable" by default.
-    ``overwrite``: False: create only. FileExistsError if the target exists, at once or, when it was
-    created meanwhile, at the commit.
+    ``overwrite``: True (the default), or False: create only. FileExistsError if the target exists, at
+    once or, when it was created meanwhile, at the commit.
     ``metadata``: "preserve" (the default): a replaced file's mode, owner, group, POSIX ACL and user
     attributes are carried over, without setuid and setgid, and ``receipt.lost`` names what could
     not be kept; "strict": that is an error instead; "fresh": as for a new file. A new file gets the
@@ -87,11 +87,12 @@ def open(  # noqa: A001 # as gzip.open
     ``symlinks``: "follow" (the default): the link's target is replaced, unless the link is another
     user's in a shared directory (PermissionError); "replace": the link itself; "refuse": OSError
     with errno ELOOP.
-    ``permissions``: an explicit mode such as 0o640, exact, in place of the carried mode and ACL.
-    ``make_parents``: True: make missing directories on the way.
-    ``allow_in_place``: True: where no rename is possible (a bind-mounted file, a directory that may
-    not be written), rewrite the old file itself from a flushed copy. None of the three promises
-    remains then; the receipt says ``in_place``.
+    ``permissions``: an explicit mode such as 0o640, exact, in place of the carried mode and ACL; None
+    by default.
+    ``make_parents``: True: make missing directories on the way; False by default.
+    ``allow_in_place``: False by default; True: where no rename is possible (a bind-mounted file, a
+    directory that may not be written), rewrite the old file itself from a flushed copy. None of the
+    three promises remains then; the receipt says ``in_place``.
 
     A URL (``s3://bucket/key``), an fsspec OpenFile or a UPath is saved to in the way of that store,
     through fsspec (``durably[fsspec]`` and the store's own package). Two options are for them alone:

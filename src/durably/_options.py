@@ -81,14 +81,14 @@ class Options:
     ) -> None:
         if storage_options is not None or fs is not None:
             raise StoreNamedError(errno.ENOTSUP, _OF_STORES)
-        self.durability = Durability(_one_of("durability", durability, tuple(Durability)))
-        self.overwrite = _flag("overwrite", overwrite)
-        self.metadata = _one_of("metadata", metadata, _METADATA)
-        self.symlinks = _one_of("symlinks", symlinks, _SYMLINKS)
-        self.permissions = _mode(permissions)
-        self.make_parents = _flag("make_parents", make_parents)
-        self.allow_in_place = _flag("allow_in_place", allow_in_place)
-        self.carries = self.metadata != "fresh"
+        self.durability: Durability = Durability(_one_of("durability", durability, tuple(Durability)))
+        self.overwrite: bool = _flag("overwrite", overwrite)
+        self.metadata: str = _one_of("metadata", metadata, _METADATA)
+        self.symlinks: str = _one_of("symlinks", symlinks, _SYMLINKS)
+        self.permissions: int | None = _mode(permissions)
+        self.make_parents: bool = _flag("make_parents", make_parents)
+        self.allow_in_place: bool = _flag("allow_in_place", allow_in_place)
+        self.carries: bool = self.metadata != "fresh"
         if self.allow_in_place and not self.overwrite:
             raise ValueError("allow_in_place=True rewrites an existing file; overwrite=False forbids it")
 
@@ -168,18 +168,18 @@ else:
 class Receipt(_Receipt):
     """What one save did. Returned by every door, and held by ``writer.receipt``.
 
-    ``path``: the target as the caller named it, as text.
-    ``size``: bytes in the new file.
-    ``replaced``: whether there was a file before; None at a store that was not asked, as that costs
-    a request.
-    ``in_place``: whether the old file was rewritten instead (``allow_in_place=True``); then none of
-    the three promises holds.
-    ``durability``: the level that was kept, which a file system or an operating system may make
-    lower than the level that was asked for.
-    ``steps``: what was done, in order.
-    ``skipped``: what was left out or cannot be promised here, each with its reason.
-    ``lost``: the metadata of the old file that could not be kept ("owner", "group", "acl",
-    "xattr:user.name", ..., and "xattrs" where they could not even be listed).
+    ``path``: str, the target as the caller named it.
+    ``size``: int, bytes in the new file.
+    ``replaced``: bool, whether there was a file before; None at a store that was not asked, as that
+    costs a request.
+    ``in_place``: bool, whether the old file was rewritten instead (``allow_in_place=True``); then none
+    of the three promises holds.
+    ``durability``: `Durability`, the level that was kept, which a file system or an operating system
+    may make lower than the level that was asked for.
+    ``steps``: tuple of str, what was done, in order.
+    ``skipped``: dict, what was left out or cannot be promised here, each with its reason.
+    ``lost``: tuple of str, the metadata of the old file that could not be kept ("owner", "group",
+    "acl", "xattr:user.name", ..., and "xattrs" where they could not even be listed).
     """
 
     __slots__ = ()
@@ -187,7 +187,7 @@ class Receipt(_Receipt):
 
 
 class Promise(str):
-    """An answer, "yes", "no" or "unknown", with the ``reason`` for it."""
+    """An answer, the str "yes", "no" or "unknown", with the ``reason`` for it, a str."""
 
     __slots__ = ("reason",)
     reason: str
@@ -204,14 +204,14 @@ class Promise(str):
 class Guarantees(Record):
     """What `durably.probe` found out about a place.
 
-    ``path``: the path that was asked about, as text.
-    ``file_system``: its type as the system names it ("ext4", "tmpfs", "NTFS"), or "unknown".
-    ``options``: its mount options.
-    ``routine``: the commit routine that is used ("linux", "macos", "posix", "windows").
+    ``path``: str, the path that was asked about.
+    ``file_system``: str, its type as the system names it ("ext4", "tmpfs", "NTFS"), or "unknown".
+    ``options``: tuple of str, its mount options.
+    ``routine``: str, the commit routine that is used ("linux", "macos", "posix", "windows").
     ``readers``, ``crash``, ``durable``: the three promises, each a `Promise`: the answer "yes", "no"
     or "unknown", with a ``reason``.
-    ``supports``: what was found to work there: "unnamed", "no-replace", "exchange", "reflink",
-    "xattrs".
+    ``supports``: frozenset of str, what was found to work there: "unnamed", "no-replace",
+    "exchange", "reflink", "xattrs".
     """
 
     __slots__ = (

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from durably._commit._routine import Routine
+    from durably._options import Durability
     from durably._promises import FileSystem
 
 DEFAULTS = Options()
@@ -33,16 +34,16 @@ class Traits:
     def __init__(self, save: Save, flushed: bool) -> None:
         assert save.identity is not None
         assert save.temporary is not None
-        self.options = save.options
-        self.stem = _names.split(save.temporary)[0]
+        self.options: Options = save.options
+        self.stem: str = _names.split(save.temporary)[0]
         """What the temporaries' names begin with."""
-        self.steps = list(save.steps)
-        self.skipped = dict(save.skipped)
-        self.lost = save.lost
-        self.replaced = save.old is not None
-        self.limit = save.limit
-        self.device = save.identity[0]
-        self.flushed = flushed
+        self.steps: list[str] = list(save.steps)
+        self.skipped: dict[str, str] = dict(save.skipped)
+        self.lost: tuple[str, ...] = save.lost
+        self.replaced: bool = save.old is not None
+        self.limit: Durability = save.limit
+        self.device: int = save.identity[0]
+        self.flushed: bool = flushed
 
     def fit(self, save: Save, flushed: bool) -> bool:
         """Whether they are a save's. Asked for every file, so the cheap answers come first."""
@@ -79,13 +80,13 @@ class Staged:
     __slots__ = ("inode", "path", "size", "tail", "traits")
 
     def __init__(self, path: str | None, save: Save, size: int, traits: Traits) -> None:
-        self.path = path
+        self.path: str | None = path
         """The target as the caller named it; None where that is the place's own name for it."""
         self.tail: str | None = save.temporary[-_TAIL:]  # type: ignore[index] # it has one
         """What the temporary's name ends in; None once it is published."""
-        self.size = size
+        self.size: int = size
         self.inode: int = save.identity[1]  # type: ignore[index] # it is known by now
-        self.traits = traits
+        self.traits: Traits = traits
 
 
 class Disk:
@@ -94,13 +95,13 @@ class Disk:
     __slots__ = ("files", "shared", "size", "waits", "witness")
 
     def __init__(self, witness: Any) -> None:
-        self.witness = witness
+        self.witness: Any = witness
         """A directory that was opened before the first write, where one flush of all can be proof."""
-        self.files = 0
-        self.size = 0
-        self.shared = False
+        self.files: int = 0
+        self.size: int = 0
+        self.shared: bool = False
         """Whether its files are closed at once, to be flushed by that one flush."""
-        self.waits = False
+        self.waits: bool = False
         """Whether there are closed files that were not flushed."""
 
 
@@ -125,22 +126,22 @@ class Place:
     )
 
     def __init__(self, identity: object, path: str, head: str, disk: Disk) -> None:
-        self.identity = identity
-        self.path = path
+        self.identity: object = identity
+        self.path: str = path
         """Where it lay when it was opened, for messages and to open it again."""
-        self.head = head
+        self.head: str = head
         """What comes before the name in the paths of the caller."""
-        self.disk = disk
+        self.disk: Disk = disk
         self.directory: Any = None
         self.shelter: Any = None
         self.pinned = False
         self.files: dict[str, Staged | Save | None] = {}
         """By name: closed, still open, or only reserved."""
-        self.settles = False
+        self.settles: bool = False
         """Whether a directory was made in it, whose name is to be durable."""
         self.state: Save | None = None
         """The steps, limits and omissions of its own flush."""
-        self.unreadable = ""
+        self.unreadable: str = ""
         """Why it cannot be flushed at all: it may be written but not read."""
         self.skipped: dict[str, str] = {}
         """What else the receipts of its files tell."""
@@ -194,7 +195,7 @@ class Place:
 
     def unpin(self, routine: Routine) -> None:
         """Close it at the end, and let sweeps in."""
-        self.pinned = False
+        self.pinned: bool = False
         shelter, self.shelter = self.shelter, None
         if shelter is not None:
             self.quietly(routine.unshelter, shelter)

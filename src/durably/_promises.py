@@ -21,10 +21,10 @@ class FileSystem:
     __slots__ = ("device", "kind", "known", "options")
 
     def __init__(self, kind: str, options: tuple[str, ...] = (), device: str = "") -> None:
-        self.kind = kind
+        self.kind: str = kind
         """The type as the system names it: "ext4", "fuse.sshfs", "apfs", "NTFS"; or "unknown"."""
-        self.options = options
-        self.device = device
+        self.options: tuple[str, ...] = options
+        self.device: str = device
         """On Linux "major:minor"."""
         self.known: tuple[str, Promises] | None = None
         """The system and the promises that were looked up, for as long as this object is in use."""

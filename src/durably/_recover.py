@@ -6,7 +6,7 @@ from durably import _commit
 from durably._options import Options
 from durably._paths import local
 from durably._transaction_receipt import Recovered
-from durably._txn import _journal, _recovery
+from durably._txn import _journal, _moves, _recovery
 from durably._txn._root import Root
 
 TYPE_CHECKING = False
@@ -32,9 +32,22 @@ def recover(root: StrPath) -> Recovered:
     """
     opened = Root(_commit.routine(), local(root), Options())
     try:
-        return recover_standing(opened)
+        found = recover_standing(opened)
+        return recover_moved(opened, found)
     finally:
         opened.close()
+
+
+def recover_moved(root: Root, found: Recovered) -> Recovered:
+    """Put back what transactions of a file system had moved when they were interrupted."""
+    if not _moves.stand(root):
+        return found
+    try:
+        root.exclude()
+        moved = tuple("/".join(each) for each in _moves.recover(root))
+    finally:
+        root.admit()
+    return Recovered(root.path, "undone", (*found.files, *moved)) if moved else found
 
 
 def recover_standing(root: Root) -> Recovered:

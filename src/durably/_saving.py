@@ -6,7 +6,7 @@ import errno
 import os
 
 from durably import _promises
-from durably._errors import NotDurableError, TornError
+from durably._errors import NotDurableError, TornError, blame
 from durably._options import CONSISTENT, DURABLE, LEVELS, NONE, Receipt
 from durably._save import CLOSED
 from durably._stream import opened
@@ -211,8 +211,7 @@ def abandon(routine: Routine, save: Save, error: BaseException) -> None:
             _finish_quietly(routine, save)
         discard(routine, save, error)
     if isinstance(error, OSError):
-        error.filename = save.path
-        error.filename2 = None
+        blame(error, save.path)
         if not (save.published or save.in_place):
             error.add_note("durably: the target was not changed")
 

@@ -6,6 +6,7 @@ import errno
 from _thread import allocate_lock  # threading costs more, and has nothing that is needed here
 
 from durably import _forks, _outcomes
+from durably._errors import blame
 from durably._options import NONE
 from durably._places import Place, Places, Staged, Traits
 from durably._save import Save
@@ -38,21 +39,21 @@ class Staging:
         """Whether the others are published where one file fails."""
         self.failed: dict[str, OSError] = {}
         """Why a file was not saved, or is not known to be durable, by path."""
-        self.over = False
+        self.over: bool = False
         """Whether nothing more is taken."""
         self.writing: dict[int, tuple[Channel, Place, Save]] = {}
         """What is still written to."""
         self.staging: dict[int, Save] = {}
         """What is on its way on some thread. Such a save uses directories that the group has open."""
         self.closed = False
-        self.places = Places(routine)
+        self.places: Places = Places(routine)
         self.made: list[list[tuple[Place, str]]] = []
         self._open: list[Opened] = []
         self._traits: dict[object, Traits] = {}
         self._last: Traits | None = None
         self._lock = allocate_lock()
         self._relief = allocate_lock()
-        self.gaps = False
+        self.gaps: bool = False
         _forks.watch_many(self, self.forsake)
 
     # Staging.
@@ -227,7 +228,7 @@ class Staging:
         self.gaps = True
         del place.files[name]
         _outcomes.remove(self.routine, place, name, staged, error, save)
-        error.filename, error.filename2 = path, None
+        blame(error, path)
 
     def forsake(self) -> None:
         """In a forked child: close everything, and touch nothing."""

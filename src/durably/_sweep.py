@@ -28,9 +28,9 @@ _LOCAL = {"ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "tmpfs", "ramfs", "ove
 class Swept(Record):
     """One leftover that `sweep` looked at.
 
-    ``path``: where it lies, or lay.
-    ``removed``: whether it was removed (under ``dry_run=True``: would have been).
-    ``reason``: why it was removed, or why it was left.
+    ``path``: str, where it lies, or lay.
+    ``removed``: bool, whether it was removed (under ``dry_run=True``: would have been).
+    ``reason``: str, why it was removed, or why it was left.
     """
 
     __slots__ = ("path", "removed", "reason")
@@ -52,15 +52,16 @@ def sweep(
     """Remove the temporaries that killed processes left in a directory.
 
     ``directory``: str, bytes or PathLike. Its subdirectories are not visited.
-    ``older_than``: seconds since the leftover was last changed; younger ones are left.
-    ``dry_run``: True: remove nothing, and tell what would be removed.
+    ``older_than``: seconds since the leftover was last changed; younger ones are left. By default an
+    hour.
+    ``dry_run``: True: remove nothing, and tell what would be removed. False by default.
 
     Only names of durably's own exact pattern are looked at, and only what is proven dead is removed:
     its process is gone, or was of an earlier boot of this machine's kernel (on a file system that
     one kernel mounts alone), or its lock is free. What cannot be proven, such as a temporary of
     another host on a network mount, stays, and says why.
 
-    Returns what was found, each a record with ``path``, ``removed`` and ``reason``. Raises OSError if
+    Returns what was found, as a list of `Swept`. Raises OSError if
     the directory cannot be read; one that cannot be removed is reported, not raised.
 
     At a store (a URL; ``storage_options``, ``fs``: see `durably.open`) these are the uploads under a
@@ -126,12 +127,14 @@ def _treat(
             return False, f"changed {age:.0f} seconds ago"
         if not _is_of_kind(kind, status.st_mode):
             return False, "not what durably makes under such a name"
+        if kind == "u":
+            return False, "it tells what an interrupted transaction had moved: durably.recover the directory"
         dead, reason = _is_dead(place, kind, maker)
         if dead is None:
             return _take(place, kind, name, dry_run)
         spared = place.routine.spares(place.directory, name) if dead else ""
-        if dead and kind == "t" and _has_journal_above(place):
-            spared = "the journal of an interrupted transaction may need it: durably.recover its root first"
+        if dead and kind == "t" and _is_needed_above(place):
+            spared = "the journal or log of an interrupted transaction may need it: durably.recover its root"
         dead, reason = dead and not spared, spared or reason
         if dead and not dry_run:
             place.routine.remove_entry(place.directory, name)
@@ -148,13 +151,13 @@ def _is_of_kind(kind: _names.Kind, mode: int) -> bool:
     return stat.S_ISDIR(mode) if kind in ("d", "v") else stat.S_ISREG(mode)
 
 
-def _has_journal_above(place: _Place) -> bool:
-    """Whether a transaction's journal lies in the directory, or in one above it on the same mount."""
+def _is_needed_above(place: _Place) -> bool:
+    """Whether a transaction's journal, or its log, is in the directory or in one above on the same mount."""
     routine = place.routine
     entries = _commit.entries(routine)
     directory = entries.enter(place.directory, ".")
     try:
-        while not _has_journal(routine, directory):
+        while not (_has_journal(routine, directory) or _has_log(routine, directory)):
             try:
                 above = entries.enter(directory, "..")
             except UnsupportedError:
@@ -175,6 +178,11 @@ def _has_journal(routine: Routine, directory: Any) -> bool:
     except FileNotFoundError:
         return False
     return True
+
+
+def _has_log(routine: Routine, directory: Any) -> bool:
+    made = map(_names.parse, routine.calls.listdir(directory))
+    return any(each is not None and each[0] == "u" for each in made)
 
 
 def _is_dead(place: _Place, kind: _names.Kind, maker: Maker) -> tuple[bool | None, str]:

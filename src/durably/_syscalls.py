@@ -83,6 +83,7 @@ class Syscalls:
         self.get_osfhandle: Callable[[int], int] = windows.get_osfhandle
         self.rename_by_handle: Callable[[int, str, int], None] = windows.rename_by_handle
         self.move_file: Callable[[str, str, int], None] = windows.move_file
+        self.create_junction: Callable[[str, str], None] = windows.create_junction
         self.get_file_attributes: Callable[[str], int] = windows.get_file_attributes
         self.set_file_attributes: Callable[[str, int], None] = windows.set_file_attributes
         self.get_security: Callable[[str, int], bytes] = windows.get_security

@@ -261,7 +261,7 @@ class Transaction:
             return self._staging.read(parts_below(self._path, path))
 
     def read_text(self, path: StrPath, *, encoding: str = "utf-8", errors: str | None = None) -> str:
-        r"""The same as text: "\r\n" and "\r" become "\n", as for the builtin ``open``.
+        r"""The same as text: ``"\r\n"`` and ``"\r"`` become ``"\n"``, as for the builtin ``open``.
 
         Raises UnicodeDecodeError or LookupError for the encoding too.
         """

@@ -12,12 +12,13 @@ if TYPE_CHECKING:
 class TransactionReceipt(Record):
     """What one `durably.Transaction` did.
 
-    ``root``: the root as the caller named it, as text.
-    ``written``, ``removed``: the files, as paths below the root, with "/" between components.
-    ``durability``: the level that was kept, for all of them together.
-    ``steps``: what was done, in order; no "journal" where there was one change only.
-    ``skipped``: what was left out or cannot be promised here, each with its reason.
-    ``lost``: the metadata of old files that could not be kept.
+    ``root``: str, the root as the caller named it.
+    ``written``, ``removed``: tuples of str, the files, as paths below the root, with "/" between
+    components.
+    ``durability``: `Durability`, the level that was kept, for all of them together.
+    ``steps``: tuple of str, what was done, in order; no "journal" where there was one change only.
+    ``skipped``: dict, what was left out or cannot be promised here, each with its reason.
+    ``lost``: tuple of str, the metadata of old files that could not be kept.
     """
 
     __slots__ = ("root", "written", "removed", "durability", "steps", "skipped", "lost")
@@ -44,10 +45,11 @@ class TransactionReceipt(Record):
 class Recovered(Record):
     """What `durably.recover` found and did.
 
-    ``root``: the root as the caller named it, as text.
-    ``outcome``: "nothing": there was no unfinished transaction; "finished": all its files are new;
+    ``root``: str, the root as the caller named it.
+    ``outcome``: str, "nothing": there was no unfinished transaction; "finished": all its files are new;
     "undone": all are old.
-    ``files``: the files of the transaction, as paths below the root, with "/" between components.
+    ``files``: tuple of str, the files of the transaction, as paths below the root, with "/" between
+    components.
     """
 
     __slots__ = ("root", "outcome", "files")

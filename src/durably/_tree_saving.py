@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 
-from durably._errors import NotDurableError
+from durably._errors import NotDurableError, blame
 from durably._options import CONSISTENT, LEVELS, NONE, Receipt
 from durably._saving import level_kept, note_leftovers
 
@@ -105,8 +105,7 @@ def abandon(trees: TreeRoutine, save: TreeSave, error: BaseException) -> None:
             discard(trees, save, error)
     trees.routine.release(save)
     if isinstance(error, OSError):
-        error.filename = save.path
-        error.filename2 = None
+        blame(error, save.path)
         if known and not save.published:
             error.add_note("durably: the target was not changed")
 

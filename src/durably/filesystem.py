@@ -1,4 +1,4 @@
-"""A file system for fsspec on which every write is atomic and durable.
+"""A file system for fsspec on which every write is atomic and durable::
 
     fsspec.filesystem("durable")            # and durable:///path, wherever fsspec's URLs go
     durably.filesystem.install()            # behind file:// and plain paths as well
@@ -31,9 +31,9 @@ from durably._fsspec._file import DurableFile
 from durably._fsspec._fsspec_transaction import DurableTransaction
 from durably._fsspec._layers import CompressedFile, TextFile
 from durably._fsspec._options import OPTIONS, OneSpelling, saving, writes
+from durably._fsspec._recovering import recover_below
 from durably._oneshot import write_bytes
 from durably._options import resolve
-from durably._recover import recover
 from durably._writer import AtomicWriter
 
 if TYPE_CHECKING:
@@ -61,12 +61,12 @@ class DurableFileSystem(LocalFileSystem, metaclass=OneSpelling):  # type: ignore
     is written is missing, make it, and those above it. A temporary of durably's that is gone is not
     made again.
     ``durability``, ``metadata``, ``symlinks``, ``permissions``, ``allow_in_place``: as for
-    `durably.open`; they can be given to `open`, `pipe_file` and `pipe` as well.
+    `durably.open`; they can be given to ``open``, ``pipe_file`` and ``pipe`` as well.
 
     The file systems of equal options are one instance, pickle, and go through ``to_json``. Writing
     raises what `durably.open` and `durably.AtomicWriter.commit` raise. ``ls``, ``find``, ``glob`` and
     ``walk`` leave out the temporaries of saves that are under way, so a directory that they show as
-    empty may not be (`rmdir` then says so).
+    empty may not be (``rmdir`` then says so).
     """
 
     protocol: tuple[str, ...] = ("durable",)
@@ -146,13 +146,18 @@ class DurableFileSystem(LocalFileSystem, metaclass=OneSpelling):  # type: ignore
         return transaction.taker() if self._intrans and transaction is not None else None
 
     def start_transaction(self) -> DurableTransaction:
-        """Begin a transaction; `end_transaction` commits it."""
+        """Begin a transaction; ``end_transaction`` commits it."""
         self.transaction.start()
         return cast("DurableTransaction", self._transaction)
 
     def recover(self, path: Any) -> Recovered:
-        """Finish or undo a transaction that a crash has interrupted: `durably.recover`."""
-        return recover(self._strip_protocol(path))
+        """Finish or undo what crashes have interrupted: `durably.recover`, for each directory from here down.
+
+        A transaction that was not being committed yet is undone: what it had removed or moved is put
+        back. Links are not followed, and nothing beyond a mount is looked at. Returns one `Recovered`,
+        whose outcome is "undone" if anything was. Raises what `durably.recover` raises.
+        """
+        return recover_below(self._strip_protocol(path))
 
     def _saving(self, path: str, given: dict[str, Any]) -> SaveOptions:
         options = self._makes if self.auto_mkdir and not _entries.in_staging(path) else self.saves

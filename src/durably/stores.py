@@ -1,4 +1,4 @@
-"""Stores of your own: have durably save to a file system of fsspec that it does not know.
+"""Stores of your own: have durably save to a file system of fsspec that it does not know::
 
     class Mine(durably.stores.Renamed):
         name = "mine"                    # its fs.mv() replaces the target in one step

@@ -1,7 +1,7 @@
 """For your own tests: record the system calls of a save, and make any of them fail.
 
 Does a program that saves its settings survive a full disk, at whatever moment it fills? Fail every
-call in turn and look:
+call in turn and look::
 
     import durably.testing
 

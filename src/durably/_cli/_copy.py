@@ -10,7 +10,7 @@ import click
 
 import durably
 from durably._cli._copy_tree import copy_tree
-from durably._cli._copying import Meter, choose_mode, cloned
+from durably._cli._copying import Meter, at_store, choose_mode, cloned
 from durably._cli._options import save_options, saving
 from durably._cli._output import shown
 from durably._cli._report import Report
@@ -48,7 +48,7 @@ def copy(
 
     DST holds its old content, whole, until the copy is complete. A new DST gets the mode of SRC less
     the umask, as with cp; a DST that exists keeps its own. Extents are shared where the file system
-    can; holes are filled. DST is a file, not a directory to copy into.
+    can; holes are filled. DST is a file, not a directory to copy into; or the URL of an object.
 
     With --batch, SRC is a directory: each file in it and below replaces the file of the same name
     below DST, each whole or not at all, and all are flushed together. Directories are made where a
@@ -64,19 +64,19 @@ def copy(
         with open(source, "rb", buffering=0) as reader:
             _refuse_same(reader, source, target, chosen)
             choose_mode(reader, target, chosen)
-            receipt = _copied(reader, source, durably.open(target, "wb", **chosen), report)
+            receipt = _copied(reader, source, target, durably.open(target, "wb", **chosen), report)
         return report.saved(receipt, str(options["durability"]))
 
     report.conclude(work)
 
 
 def _copied(
-    reader: io.FileIO, source: str, writer: durably.AtomicWriter[Any], report: Report
+    reader: io.FileIO, source: str, target: str, writer: durably.AtomicWriter[Any], report: Report
 ) -> durably.Receipt:
     size = os.fstat(reader.fileno()).st_size
     with Meter(size, source) as meter, writer as file:
         report.watch(writer)
-        if not cloned(reader, file):
+        if at_store(target) or not cloned(reader, file):
             pour(reader, shown(source), file, meter.moved)
     assert writer.receipt is not None
     return writer.receipt

@@ -11,7 +11,7 @@ import click
 
 import durably
 from durably._cli import _exit
-from durably._cli._copying import Meter, choose_mode, cloned
+from durably._cli._copying import Meter, at_store, choose_mode, cloned
 from durably._cli._output import complain, put_json, shown
 from durably._cli._stream import pour
 
@@ -39,7 +39,8 @@ def copy_tree(
     asked = str(options.get("durability"))
 
     def work() -> int:
-        _refuse_overlap(source, target)
+        if not at_store(target):
+            _refuse_overlap(source, target)
         files = list(_files(source))
         unread: dict[str, str] = {}
         with (

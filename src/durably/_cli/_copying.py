@@ -12,7 +12,9 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 from durably import _commit
 from durably._cli._output import shown
+from durably._errors import StoreNamedError
 from durably._native.linux import NO_CLONE
+from durably._paths import local
 
 if TYPE_CHECKING:
     import io
@@ -25,8 +27,19 @@ _LONG = 0.5
 _PERMISSIONS = 0o777
 
 
+def at_store(target: str) -> bool:
+    """Whether a target is named by a URL."""
+    try:
+        local(target)
+    except StoreNamedError:
+        return True
+    return False
+
+
 def choose_mode(reader: io.FileIO, target: str, options: SaveOptions) -> None:
     """Give a new target the mode of the source, where it is not what a new file gets anyway."""
+    if at_store(target):
+        return  # they have modes of their own, or none
     kept = os.path.lexists(target) and options.get("metadata") != "fresh"
     mode = os.fstat(reader.fileno()).st_mode
     if kept or options.get("permissions") is not None or not stat.S_ISREG(mode):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+import json
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
@@ -32,6 +33,29 @@ def _seconds(_: click.Context, __: click.Parameter, value: str) -> float:
     return float(int(number) * _UNITS[unit])
 
 
+def _storage(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> dict[str, Any] | None:
+    options: dict[str, Any] = {}
+    for given in values:
+        key, equals, text = given.partition("=")
+        if not key or not equals:
+            raise click.BadParameter(f"{given!r} is not KEY=VALUE")
+        try:
+            options[key] = json.loads(text)
+        except ValueError:
+            options[key] = text
+    return options or None
+
+
+storage_options = click.option(
+    "--storage-option",
+    "storage_options",
+    multiple=True,
+    callback=_storage,
+    metavar="KEY=VALUE",
+    help="For a URL: an option of its fsspec file system, such as endpoint_url=https://...; may be "
+    "repeated. VALUE is JSON where it can be read as that (true, 22, '\"22\"'), else text. Others may see "
+    "it in the list of processes: leave secrets to the client's own files or variables.",
+)
 older_than = click.option(
     "--older-than",
     callback=_seconds,
@@ -72,6 +96,7 @@ _SAVING = (
         is_flag=True,
         help="Rewrite the file itself where no rename is possible; it can then be torn.",
     ),
+    storage_options,
     click.option("-q", "--quiet", is_flag=True, help="Say nothing about what could not be kept."),
     as_json,
 )
@@ -86,9 +111,12 @@ def saving(command: Command) -> Command:
 
 def save_options(*, no_overwrite: bool, **options: object) -> SaveOptions:
     """Return the options of `durably.open`. Raises click.UsageError where they contradict each other."""
+    storage = options.pop("storage_options")
     chosen = cast("SaveOptions", {**options, "overwrite": not no_overwrite})
     try:
         resolve(chosen)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
+    if storage is not None:
+        chosen["storage_options"] = cast("dict[str, Any]", storage)
     return chosen

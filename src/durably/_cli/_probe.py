@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich import box
@@ -25,13 +25,17 @@ _PROMISES = (
 
 @click.command()
 @click.argument("path", type=click.Path(), default=".")
+@_options.storage_options
 @_options.as_json
-def probe(path: str, *, as_json: bool) -> None:
-    """Show what a save to PATH would keep, and why. PATH need not exist; without it: here."""
+def probe(path: str, *, storage_options: dict[str, Any] | None, as_json: bool) -> None:
+    """Show what a save to PATH would keep, and why. PATH need not exist; without it: here.
+
+    PATH may be the URL of an object: of a store the promises are shown, and it is asked nothing.
+    """
     report = Report(path, as_json=as_json, state="nothing was done")
 
     def work() -> int:
-        found = durably.probe(path)
+        found = durably.probe(path, storage_options=storage_options)
         if as_json:
             put_json(guarantee_fields(found))
         else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich import box
@@ -22,17 +22,29 @@ if TYPE_CHECKING:
 @click.argument("directory", type=click.Path())
 @_options.older_than
 @click.option("--dry-run", is_flag=True, help="Remove nothing; show what would be removed.")
+@_options.storage_options
 @_options.as_json
-def sweep(directory: str, *, older_than: float, dry_run: bool, as_json: bool) -> None:
+def sweep(
+    directory: str,
+    *,
+    older_than: float,
+    dry_run: bool,
+    storage_options: dict[str, Any] | None,
+    as_json: bool,
+) -> None:
     """Remove the temporaries that killed processes left in DIRECTORY.
 
     Only names of durably's own pattern are looked at, and only what is proven dead is removed. What
     stays is shown with the reason; that is no error.
+
+    At a store DIRECTORY is a URL. At S3 it is a prefix (s3://bucket/prefix), and the uploads to keys
+    that begin with it and were never completed are aborted. Nobody can tell there whether their maker
+    lives, and those of other programs go as well: DURATION must be longer than the longest upload.
     """
     report = Report(directory, as_json=as_json, state="nothing was removed")
 
     def work() -> int:
-        found = durably.sweep(directory, older_than, dry_run)
+        found = durably.sweep(directory, older_than, dry_run, storage_options=storage_options)
         if as_json:
             put_json({"directory": directory, "dry_run": dry_run, "found": [_fields(one) for one in found]})
         elif found:

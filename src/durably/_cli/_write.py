@@ -48,7 +48,7 @@ class _WithCommand(click.Command):
 @click.argument("path", type=click.Path())
 @saving
 def write(path: str, *, as_json: bool, quiet: bool, **options: object) -> None:
-    """Save standard input, or the output of COMMAND, to PATH.
+    """Save standard input, or the output of COMMAND, to PATH, a file or the URL of an object.
 
     PATH holds its old content, whole, until the new one is complete. Standard input is read to its
     end first, so that `sort < names | durably write names` works. A pipe does not tell whether the

@@ -7,7 +7,7 @@ import os
 import stat
 from abc import ABC, abstractmethod
 
-from durably._commit._flags import CREATE, DIRECTORY, NOFOLLOW, PRIVATE, READ
+from durably._commit._flags import CREATE, DIRECTORY, LOCK, NOFOLLOW, PRIVATE, READ
 from durably._commit._publishing import NO_LINK
 from durably._errors import UnsupportedError
 from durably._native.darwin import RENAME_SWAP
@@ -80,6 +80,14 @@ class Entries(ABC):
     @abstractmethod
     def unlock(self, lock: Any) -> None:
         """Let go of a lock."""
+
+    def hold(self, fd: int) -> bool:
+        """Keep a new file from `Routine.claim`. False: a claim was faster, and removes it."""
+        return True  # the open handle is the lock, on Windows
+
+    def claimed(self, claim: Any) -> Any:
+        """What is left of a claim where the file can be read."""
+        return claim
 
     @abstractmethod
     def forsake(self, handles: list[Any]) -> None:
@@ -185,6 +193,16 @@ class PosixEntries(Entries):
     def unlock(self, lock: int) -> None:
         # Never LOCK_UN: in a forked child that would take the lock from the parent.
         self.calls.close(lock)
+
+    def hold(self, fd: int) -> bool:
+        try:
+            self.calls.flock(fd, LOCK)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            message = f"what a transaction moves cannot be locked here ({error.strerror})"
+            raise UnsupportedError(error.errno or errno.ENOTSUP, message) from error
+        return self.calls.fstat(fd).st_nlink != 0
 
     def forsake(self, handles: list[int]) -> None:
         for handle in handles:

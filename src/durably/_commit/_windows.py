@@ -8,6 +8,7 @@ import stat
 
 from durably import _names
 from durably._commit import _windows_entry as entry
+from durably._commit import _windows_links
 from durably._commit import _windows_metadata as metadata
 from durably._commit._metadata import lose
 from durably._commit._private import check_alone, check_regular
@@ -304,6 +305,9 @@ class Windows(Routine):
 
     def remove_entry(self, directory: str, name: str) -> None:
         self.files.remove(os.path.join(directory, name))
+
+    def spares(self, directory: str, name: str) -> str:
+        return _windows_links.spares(self.calls, directory, name)
 
     def is_running(self, maker: Maker) -> bool:
         return self.calls.is_process_running(maker.process)

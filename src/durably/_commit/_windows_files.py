@@ -24,7 +24,7 @@ _NO_INHERIT = getattr(os, "O_NOINHERIT", 0)
 # What a virus scanner, an indexer or a reader that does not share deletion causes for a while.
 _BUSY = {win.ERROR_ACCESS_DENIED, win.ERROR_SHARING_VIOLATION, win.ERROR_LOCK_VIOLATION}
 # FileRenameInfoEx is missing: Windows before 10 1607, ReFS, FAT, network drives, Wine 8.
-_NO_POSIX_RENAME = {win.ERROR_INVALID_PARAMETER, win.ERROR_NOT_SUPPORTED, win.ERROR_INVALID_FUNCTION}
+NO_POSIX_RENAME = {win.ERROR_INVALID_PARAMETER, win.ERROR_NOT_SUPPORTED, win.ERROR_INVALID_FUNCTION}
 TAKEN = {win.ERROR_ALREADY_EXISTS, win.ERROR_FILE_EXISTS}
 # A reader that opens the file again and again leaves gaps of a few per cent: many tries meet one. With
 # pauses of up to 0.1 s, one save in seven failed under Wine.
@@ -91,7 +91,7 @@ class Files:
         try:
             self.calls.rename_by_handle(handle, new, flags)
         except OSError as error:
-            if code(error) not in _NO_POSIX_RENAME:
+            if code(error) not in NO_POSIX_RENAME:
                 raise
             flags = win.MOVEFILE_WRITE_THROUGH | (win.MOVEFILE_REPLACE_EXISTING if replace else 0)
             self.calls.move_file(old, new, flags)

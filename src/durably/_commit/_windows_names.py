@@ -128,6 +128,10 @@ class WindowsEntries(Entries):
     def unlock(self, lock: int) -> None:
         self.calls.close_handle(lock)
 
+    def claimed(self, claim: int) -> None:
+        # A claimed file cannot be opened; and its maker, who holds it from its making, has gone.
+        self.calls.close_handle(claim)
+
     def forsake(self, handles: list[Any]) -> None:
         pass  # Windows has no fork
 

@@ -1,4 +1,4 @@
-"""Directories on Windows: a new one is renamed into place; there is no call that exchanges two."""
+"""Directories on Windows: a new one is renamed into place, or a link to it; none can be exchanged."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import stat
 
 from durably import _names
 from durably._commit import _windows_entry as entry
+from durably._commit import _windows_links as links
 from durably._commit._private import check_alone
 from durably._commit._tree_routine import TreeRoutine
 from durably._errors import OutcomeUnknownError, UnsupportedError
@@ -19,26 +20,36 @@ if TYPE_CHECKING:
     from durably._save import TreeSave
 
 _NO_EXCHANGE = "cannot be replaced: Windows has no call that exchanges two directories; nothing was changed"
-_NO_LINK = "fallback='symlink': Windows does not document that a link is replaced in one step"
+_NO_PART = "fallback='symlink' takes neither keep_old nor start_from on Windows; nothing was changed"
 _NO_WITNESS = "others wrote the files and closed them; an earlier write error may be missed"
 
 
 class WindowsTrees(TreeRoutine):
-    """Windows: what treats an old directory has nothing to do."""
+    """Windows: there is an old directory only behind a link."""
 
     def __init__(self, routine: Windows) -> None:
         self.routine = self.windows = routine
         self.calls = routine.calls
 
     def locate(self, save: TreeSave) -> None:
-        if save.fallback is not None:
-            raise UnsupportedError(errno.ENOTSUP, f"{_NO_LINK}; nothing was changed", save.path)
+        if save.fallback is not None and (save.copies or save.keep_old is not None):
+            raise UnsupportedError(errno.ENOTSUP, _NO_PART, save.path)
         entry.enter(self.calls, save, save.path.rstrip("/\\") or save.path)
+        self._look(save)
+
+    def _look(self, save: TreeSave) -> None:
+        """See what the target is. Refuses everything but a link of ours, where links are asked for."""
+        save.old, save.old_version, save.carries = None, None, False
         found = entry.look(self.calls, save)
         if found is None:
             return
         if not save.options.overwrite:
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), save.path)
+        if save.fallback is not None:
+            save.old_version = links.version(self.calls, save, found)
+            if save.old_version is not None:
+                save.replaces(found)
+            return
         if not stat.S_ISDIR(found.st_mode):
             message = "is not a directory, and is not exchanged with one; nothing was changed"
             raise NotADirectoryError(errno.ENOTDIR, message, save.path)
@@ -46,7 +57,7 @@ class WindowsTrees(TreeRoutine):
 
     def create(self, save: TreeSave) -> str:
         while save.staging == save.directory:
-            save.private = _names.fresh("d")
+            save.private = _names.fresh("d" if save.fallback is None else "v")
             path = os.path.join(save.directory, save.private)
             try:
                 self.calls.mkdir(path, 0o777)  # others of this access list may write: the tree keeps it
@@ -58,6 +69,8 @@ class WindowsTrees(TreeRoutine):
         save.steps.append("create private directory")
         staged = os.path.join(save.staging, save.name)
         self.calls.mkdir(staged, 0o777)
+        if save.fallback is not None:
+            links.rehearse(self.windows, save)
         return staged
 
     def adopt(self, save: TreeSave) -> int:
@@ -69,6 +82,10 @@ class WindowsTrees(TreeRoutine):
             raise NotADirectoryError(errno.ENOTDIR, message, save.path)
         save.identity = found.st_dev, found.st_ino
         save.steps.append("write")
+        if save.fallback is not None:
+            self._look(save)
+            if save.carries:
+                links.carry(self.calls, save, staged)
         return sum(size for _, size in self._files(staged))
 
     def _files(self, directory: str) -> list[tuple[str, int]]:
@@ -98,19 +115,25 @@ class WindowsTrees(TreeRoutine):
         save.steps.append("fsync")
 
     def publish(self, save: TreeSave) -> None:
-        """Rename the tree to the target, which must not exist. Sets ``published``."""
-        save.publishing = True
-        staged, target = os.path.join(save.staging, save.name), entry.target(save)
+        """Rename the tree to the target, which must not exist, or a link to it. Sets ``published``."""
         try:
-            self.windows.files.patiently(
-                lambda: self.calls.move_file(staged, target, win.MOVEFILE_WRITE_THROUGH),
-                lambda: self._refuse(save),
-            )
+            if save.fallback is not None:
+                links.switch(self.windows, save)
+            else:
+                self._appear(save)
         except OSError as error:
             if not self._took_place(save, error):
                 raise
         save.published = True
-        save.steps.append("rename")
+        save.steps.append("rename" if save.fallback is None else "rename link")
+
+    def _appear(self, save: TreeSave) -> None:
+        save.publishing = True
+        staged, target = os.path.join(save.staging, save.name), entry.target(save)
+        self.windows.files.patiently(
+            lambda: self.calls.move_file(staged, target, win.MOVEFILE_WRITE_THROUGH),
+            lambda: self._refuse(save),
+        )
 
     def _refuse(self, save: TreeSave) -> None:
         """Raise where "access denied" will not pass: there is such a directory by now."""
@@ -131,13 +154,24 @@ class WindowsTrees(TreeRoutine):
         """Nothing: there was no old tree."""
 
     def remove_old(self, save: TreeSave) -> None:
-        self.windows.remove(save)
+        if save.fallback is not None:
+            save.private = None  # it is the version that the link leads to
+        try:
+            if save.old_version is not None:
+                self.windows.remove_entry(save.directory, save.old_version)
+                save.old_version = None
+        finally:
+            self.windows.remove(save)
 
     def leftovers(self, save: TreeSave) -> tuple[str, ...]:
-        return () if save.private is None else (os.path.join(save.directory, save.private),)
+        is_linked = save.published and save.fallback is not None
+        return self._located(save, (save.old_version if is_linked else save.private,))
 
     def doubtful(self, save: TreeSave) -> tuple[str, ...]:
-        return self.leftovers(save)
+        return self._located(save, (save.private, save.old_version))
+
+    def _located(self, save: TreeSave, names: tuple[str | None, ...]) -> tuple[str, ...]:
+        return tuple(os.path.join(save.directory, name) for name in names if name is not None)
 
     def discard(self, save: TreeSave) -> None:
         self.windows.remove(save)

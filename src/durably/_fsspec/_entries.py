@@ -94,7 +94,7 @@ def move(source: str, target: str, level: Durability) -> None:
 
     def change(routine: Routine, _: Save) -> None:
         if level is not NONE:
-            _flush_content(routine, source)
+            flush_content(routine, source)
         _change(target, level, done, lambda _, __: routine.calls.replace(source, target))
 
     _change(source, level, done, change)
@@ -134,7 +134,8 @@ def _settle(routine: Routine, save: Save, done: str) -> None:
         routine.release(save)
 
 
-def _flush_content(routine: Routine, path: str) -> None:
+def flush_content(routine: Routine, path: str) -> None:
+    """Bring the content of a file to the device that others may not have flushed."""
     if not stat.S_ISREG(routine.calls.stat(path, follow_symlinks=False).st_mode):
         return  # a directory's tree is moved as it is, and a link has no content of its own
     try:

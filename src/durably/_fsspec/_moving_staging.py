@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from durably import _commit
 from durably._errors import UnsupportedError
-from durably._txn._names_below import split
+from durably._txn._move_log import MoveLog
+from durably._txn._names_below import parts_below, split
 from durably._txn._root import Root
 from durably._txn._staging import Staging
 
@@ -27,6 +28,7 @@ class MovingStaging(Staging):
         self._anchor: Root = self.root
         """Opened before the first write, and so a witness of what fails; see Flusher."""
         self._saves: list[StagedSave] = []
+        self.log = MoveLog(self.root)
 
     def begin(
         self, parts: Parts, path: str, options: Options, expected: Expected, *, private: bool = False
@@ -55,12 +57,19 @@ class MovingStaging(Staging):
             )
             raise UnsupportedError(errno.EXDEV, f"{message}; nothing was written", directory)
         root = Root(self.root.routine, common, self._options)
-        self._move(split(os.path.relpath(self.root.path, common)))
+        down = split(os.path.relpath(self.root.path, common))
+        try:
+            self.log.move_up(root, down)
+        finally:
+            if self.log.root is root:
+                self._move(root, down)
+            else:
+                root.close()
+
+    def _move(self, root: Root, down: Parts) -> None:
         if self.root is not self._anchor:
             self.root.close()
         self.root = root
-
-    def _move(self, down: Parts) -> None:
         self.files = {(*down, *parts): file for parts, file in self.files.items()}
         self.met = {(*down, *parts): known for parts, known in self.met.items()}
         self.writing = {(*down, *parts) for parts in self.writing}
@@ -70,11 +79,7 @@ class MovingStaging(Staging):
     def drop_below(self, path: str) -> bool:
         """Forget what is staged at a path, or below it: it is removed, or something else comes there."""
         found = False
-        if shared(self.root.path, path) == path:
-            self.reach(os.path.dirname(path))  # the open root itself is about to go
-        if shared(self.root.path, path) != self.root.path:
-            return False
-        above = split(os.path.relpath(path, self.root.path)) if path != self.root.path else ()
+        above = parts_below(self.root.path, path)
         for parts in [each for each in self.met if each[: len(above)] == above]:
             del self.met[parts]
             file = self.files.pop(parts, None)
@@ -86,8 +91,26 @@ class MovingStaging(Staging):
                     pass  # removed with the directory
         return found
 
+    def flush(self) -> bool:
+        """Bring what is staged to the device, and what was moved. True: all names as well."""
+        self.log.flush()
+        return self.flusher.flush()
+
+    def carry(self, old: Parts, new: Parts) -> None:
+        """A directory is moved, with what is staged in it."""
+
+        def moved(parts: Parts) -> Parts:
+            return (*new, *parts[len(old) :]) if parts[: len(old)] == old else parts
+
+        self.files = {moved(parts): file for parts, file in self.files.items()}
+        self.met = {moved(parts): known for parts, known in self.met.items()}
+        self.writing = {moved(parts) for parts in self.writing}
+        for save in self._saves:
+            save.parts = moved(save.parts)
+
     def close(self) -> None:
-        """Close the roots."""
+        """Close the log and the roots."""
+        self.log.close()
         self.flusher.discard()
         if self.root is not self._anchor:
             self.root.close()

@@ -16,10 +16,11 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from durably import _forks, _names
+from durably._errors import blame
 from durably._fsspec import _entries
-from durably._fsspec._moving_staging import MovingStaging, shared
+from durably._fsspec._moving_staging import MovingStaging
 from durably._modes import parsed, with_action
-from durably._options import NONE, resolve
+from durably._options import resolve
 from durably._saving import note_leftovers
 from durably._transaction_writer import TransactionWriter
 from durably._txn._course import commit, commit_one
@@ -27,10 +28,12 @@ from durably._txn._names_below import parts_below
 
 if TYPE_CHECKING:
     from durably._options import SaveOptions
+    from durably._txn._root import Parts
 
 # What current_thread() gives for a thread that Python did not start.
 _FOREIGN = threading._DummyThread  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
 _log = logging.getLogger("durably.filesystem")
+_LINKS: SaveOptions = {"symlinks": "replace"}
 _current: ContextVar[object] = ContextVar("durably_filesystem_transaction", default=None)
 
 
@@ -56,8 +59,6 @@ class TransactionCore:
         self._mark = object()  # not this itself: a context lives long, and would keep it
         _current.set(self._mark)
         self._is_open = True
-        self._undo: list[tuple[str, str]] = []
-        """What was moved, in order: where it is now, and where it was."""
 
     def takes(self) -> bool:
         """Whether a write that is made here and now is a part of it.
@@ -76,82 +77,52 @@ class TransactionCore:
         # Its directory was made, if it was missing, when it was looked for: the tree is not staged.
         options = with_action({**options, "make_parents": False, "symlinks": "replace"}, how)
         with self._lock:
-            directory = os.path.dirname(target)
-            if self._staging is None:
-                self._staging = MovingStaging(directory, resolve(self._options))
-            self._staging.reach(directory)
-            parts = parts_below(self._staging.root.path, target)
-            return StagedWriter(self._staging, self._lock, (parts, path), how, options, ...)
+            staging = self._reaching(os.path.dirname(target))
+            parts = parts_below(staging.root.path, target)
+            return StagedWriter(staging, self._lock, (parts, path), how, options, ...)
 
     def remove(self, target: str) -> None:
         """Take a file or a tree away at once; it is put back if the transaction comes to nothing."""
         with self._lock:
-            dropped = self._drop_below(target)
-            if os.path.lexists(target) or not dropped:
-                self._put_aside(target)
+            path = _real(target, _LINKS)
+            staging = self._reaching(os.path.dirname(path))
+            dropped = staging.drop_below(path)
+            if os.path.lexists(path) or not dropped:
+                try:
+                    _put_aside(staging, path)
+                except OSError as error:
+                    blame(error, target)
+                    raise
 
     def move(self, source: str, target: str) -> None:
         """Rename at once, to be undone if the transaction comes to nothing."""
         with self._lock:
-            if self._rename_staged(source, target):
-                return
-            level = resolve(self._options).durability
-            is_directory = stat.S_ISDIR(os.lstat(source).st_mode)
-            self._drop_below(target)
-            self._drop_below(source)
-            if os.path.lexists(target) and not is_directory:
-                self._put_aside(target)
-            _entries.move(source, target, level)
-            self._undo.append((target, source))
-
-    def _put_aside(self, target: str) -> None:
-        name = _names.fresh("d" if os.path.isdir(target) and not os.path.islink(target) else "t")
-        aside = os.path.join(os.path.dirname(target), name)
-        _entries.move(target, aside, NONE)
-        self._undo.append((aside, target))
-
-    def _put_back(self, error: BaseException) -> None:
-        level = resolve(self._options).durability
-        while self._undo:
-            now, before = self._undo.pop()
-            try:
-                if os.path.isdir(now) and os.path.isdir(before):
-                    _entries.remove_directory(before, NONE)  # Windows renames over none, also if it is empty
-                _entries.move(now, before, level)
-            except OSError as failure:
-                error.add_note(f"durably: {before} could not be put back from {now}: {failure.strerror}")
-
-    def _throw_aside(self) -> None:
-        """Remove what was taken away: the transaction is committed."""
-        level = resolve(self._options).durability
-        while self._undo:
-            aside, target = self._undo.pop(0)
-            if _entries.is_temporary(aside):
+            old, new = _real(source, _LINKS), _real(target, _LINKS)
+            staging = self._reaching(os.path.dirname(old))
+            staging.reach(os.path.dirname(new))
+            if not self._rename_staged(staging, (old, source), (new, target)):
                 try:
-                    _entries.remove(aside, level)
-                except OSError as failure:
-                    reason = f"{target} was removed, and is left over as {aside}: {failure.strerror}"
-                    _log.warning("the transaction is committed; %s", reason)
+                    _move(staging, old, new)
+                except OSError as error:
+                    blame(error, source)
+                    raise
 
-    def _drop_below(self, path: str) -> bool:
-        """Forget what is staged at or below a path."""
-        return self._staging is not None and self._staging.drop_below(os.path.realpath(path))
+    def _reaching(self, directory: str) -> MovingStaging:
+        """The staging, with its root at or above a directory."""
+        if self._staging is None:
+            self._staging = MovingStaging(directory, resolve(self._options))
+        self._staging.reach(directory)
+        return self._staging
 
-    def _rename_staged(self, source: str, target: str) -> bool:
+    def _rename_staged(self, staging: MovingStaging, old: tuple[str, str], new: tuple[str, str]) -> bool:
         """Give a staged file another name. False: nothing is staged under the first."""
-        staging = self._staging
-        if staging is None or shared(staging.root.path, source) != staging.root.path:
-            return False
-        options = self._options
-        old, new = _real(source, options), _real(target, options)
-        staging.reach(os.path.dirname(new))
-        parts = parts_below(staging.root.path, old)
+        parts = parts_below(staging.root.path, old[0])
         file = staging.files.get(parts)
         if file is None or file.staged is None:
             return False
-        renamed = parts_below(staging.root.path, new)
-        moved = resolve({**options, "make_parents": False, "symlinks": "replace"})
-        staging.rename(parts, renamed, source, target, moved)
+        renamed = parts_below(staging.root.path, new[0])
+        moved = resolve({**self._options, "make_parents": False, "symlinks": "replace"})
+        staging.rename(parts, renamed, old[1], new[1], moved)
         return True
 
     def end(self, error: BaseException | None) -> None:
@@ -167,44 +138,28 @@ class TransactionCore:
             return
         with self._lock:
             staging, self._staging = self._staging, None
-            try:
-                if error is not None:
-                    self._take_back(staging, error)
-                    return
-                self._commit(staging)
-            finally:
-                if staging is not None:
+            if staging is not None:
+                try:
+                    self._end(staging, error)
+                finally:
                     staging.close()
-            self._throw_aside()
 
-    def _commit(self, staging: MovingStaging | None) -> None:
-        if staging is not None:
-            try:
-                _commit_staged(staging)
-            except BaseException as failure:
-                self._take_back(staging, failure)
-                raise
-
-    def _take_back(self, staging: MovingStaging | None, error: BaseException) -> None:
-        if staging is not None and staging.root.unfinished:
-            # The journal stands, and a recovery may finish what it says.
-            kept = ", ".join(aside for aside, _ in self._undo)
-            if kept:
-                error.add_note(f"durably: what the transaction has removed is kept as {kept}")
-            self._undo.clear()
+    @staticmethod
+    def _end(staging: MovingStaging, error: BaseException | None) -> None:
+        if error is not None:
+            _take_back(staging, error)
             return
-        if staging is not None:
-            left = staging.discard()
-            if left:
-                note_leftovers(error, left, "could not be removed")
-        self._put_back(error)
+        try:
+            _commit_staged(staging)
+        except BaseException as failure:
+            _take_back(staging, failure)
+            raise
+        left = staging.log.discard_asides()
+        if left:
+            _log.warning("the transaction is committed; what it has removed is left over: %s", ", ".join(left))
 
     def __del__(self) -> None:
-        if (
-            self._is_open
-            and (self._staging is not None or self._undo)
-            and self._generation == _forks.generation
-        ):
+        if self._is_open and self._staging is not None and self._generation == _forks.generation:
             self.end(RuntimeError())
             warnings.warn("an unfinished transaction was thrown away", ResourceWarning, stacklevel=2)
 
@@ -226,8 +181,57 @@ def _commit_staged(staging: MovingStaging) -> None:
         message = f"still being written at the end of the transaction: {names}"
         raise ValueError(f"{message}; no file was changed")
     operations = staging.operations()
-    if len(operations) > 1:
-        commit(staging.root, operations, staging.flusher.flush, staging.verify)
+    has_moved = staging.log.name is not None
+    if len(operations) > 1 or (operations and has_moved):
+        commit(staging.root, operations, staging.flush, staging.verify)
     elif operations:
-        commit_one(staging.root, operations[0], staging.flusher.flush, staging.verify)
+        commit_one(staging.root, operations[0], staging.flush, staging.verify)
+    elif has_moved:
+        staging.log.flush()
+        staging.log.end()
     staging.settle(operations)
+
+
+def _put_aside(staging: MovingStaging, path: str) -> Parts:
+    """Give what lies at a path the name of a temporary, beside it. Returns where that is."""
+    parts = parts_below(staging.root.path, path)
+    aside = (*parts[:-1], _names.fresh("t"))
+    staging.log.move(parts, aside)
+    return aside
+
+
+def _move(staging: MovingStaging, source: str, target: str) -> None:
+    is_directory = stat.S_ISDIR(os.lstat(source).st_mode)
+    if staging.root.flushes:
+        _entries.flush_content(staging.root.routine, source)
+    staging.drop_below(target)
+    old, new = parts_below(staging.root.path, source), parts_below(staging.root.path, target)
+    if not is_directory:
+        staging.drop_below(source)  # what was met there is gone
+    aside = _put_aside(staging, target) if os.path.lexists(target) and not is_directory else None
+    try:
+        staging.log.move(old, new)
+    except BaseException as error:
+        if aside is not None:
+            try:
+                staging.log.move(aside, new)
+            except OSError as failure:
+                error.add_note(f"durably: {target} is back only if the transaction fails: {failure.strerror}")
+        raise
+    if is_directory:
+        staging.carry(old, new)
+
+
+def _take_back(staging: MovingStaging, error: BaseException) -> None:
+    if staging.root.unfinished:
+        return  # the journal stands, and a recovery ends what it says; then what the log says
+    left = staging.discard()
+    if left:
+        note_leftovers(error, left, "could not be removed")
+    try:
+        staging.log.put_back()
+    except OSError as failure:
+        error.add_note(
+            f"durably: what was removed or moved could not all be put back ({failure.strerror}); nothing of "
+            f"it is lost: remove the cause, and recover {staging.root.path}"
+        )

@@ -54,6 +54,7 @@ ERROR_NOT_SUPPORTED = 50
 ERROR_FILE_EXISTS = 80
 ERROR_INVALID_PARAMETER = 87
 ERROR_INSUFFICIENT_BUFFER = 122
+ERROR_DIR_NOT_EMPTY = 145
 ERROR_ALREADY_EXISTS = 183
 ERROR_INVALID_OWNER = 1307
 ERROR_INVALID_PRIMARY_GROUP = 1308
@@ -70,11 +71,17 @@ _STREAM_SIZE = 296
 _INVALID_ATTRIBUTES = 0xFFFFFFFF
 
 if sys.platform == "win32":
+    import _winapi
     import msvcrt
 
+    create_junction = _winapi.CreateJunction
     open_osfhandle = msvcrt.open_osfhandle
     get_osfhandle = msvcrt.get_osfhandle
 else:
+
+    def create_junction(target: str, path: str, /) -> None:
+        """CPython's own, which only Windows has: a directory that leads to another, an absolute path."""
+        raise NotImplementedError("create_junction does not exist on this system")
 
     def open_osfhandle(handle: int, flags: int, /) -> int:
         """msvcrt's, which only Windows has."""

@@ -45,6 +45,7 @@ class Memory(Store):
 
     name = "memory"
     creates_only = True
+    is_concurrent = True
     promises = promises(
         ("yes", "the name leads to the old file's bytes until it leads to the new one's"),
         ("no", "the files lie in this process's memory"),

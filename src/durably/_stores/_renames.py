@@ -5,14 +5,12 @@ from __future__ import annotations
 import errno
 import os
 import posixpath
-from contextlib import suppress
-from importlib import import_module
-from typing import Any, cast
+from typing import Any
 
 from durably import _names
 from durably._stores._store import Store, promises
 
-_NO_FLUSH = "the client cannot have the server flush the file before it is renamed"
+NO_FLUSH = "the client cannot have the server flush the file before it is renamed"
 
 
 class Renamed(Store):
@@ -20,7 +18,7 @@ class Renamed(Store):
 
     name = "rename"
     has_directories = True
-    promises = promises(("unknown", "the server renames"), ("unknown", _NO_FLUSH), ("unknown", _NO_FLUSH))
+    promises = promises(("unknown", "the server renames"), ("unknown", NO_FLUSH), ("unknown", NO_FLUSH))
 
     def __init__(self, fs: Any, path: str, *, fresh: bool = False) -> None:
         super().__init__(fs, path, fresh=fresh)
@@ -125,6 +123,7 @@ class Renamed(Store):
 class Arrow(Renamed):
     """Arrow's local files, by fsspec's wrapper."""
 
+    is_concurrent = True
     promises = promises(
         ("yes", "a rename puts the whole new file in place in one step"),
         ("no", "Arrow flushes nothing; save to the path itself, without Arrow"),
@@ -146,158 +145,3 @@ class Arrow(Renamed):
 
     def reconnect(self) -> None:
         """There is no connection."""
-
-
-class Sftp(Renamed):
-    """SFTP by paramiko (fsspec's ``sftp``)."""
-
-    creates_only = True
-    promises = promises(
-        ("yes", "posix-rename@openssh.com puts the whole new file in place in one step"),
-        ("no", "paramiko cannot have the server flush the file before it is renamed; sshfs can"),
-        ("no", "paramiko cannot have the server flush the file before it is renamed; sshfs can"),
-    )
-
-    def locate(self) -> None:
-        self.path = self.fs.ftp.normalize(self.path)
-
-    def create(self, path: str) -> Any:
-        file = super().create(path)
-        mode = self._old_mode()
-        if mode is not None:
-            file.chmod(mode)
-        return file
-
-    def _old_mode(self) -> int | None:
-        try:
-            return cast("int", self.fs.ftp.stat(self.path).st_mode) & 0o777
-        except FileNotFoundError:
-            return None
-
-    def replace(self, old: str, new: str) -> None:
-        self.fs.ftp.posix_rename(old, new)
-
-    def rename(self, old: str, new: str) -> None:
-        try:
-            self.fs.ftp.rename(old, new)
-        except OSError as error:
-            raise _refused(error, self, new) from error
-
-    def exists(self, path: str) -> bool:
-        try:
-            self.fs.ftp.lstat(path)
-        except FileNotFoundError:
-            return False
-        return True
-
-    def remove(self, path: str) -> None:
-        try:
-            self.fs.ftp.remove(path)
-        except FileNotFoundError:
-            pass
-
-
-def _refused(error: OSError, store: Renamed, target: str) -> OSError:
-    """SFTP says no more than "failure" where a target is in the way."""
-    if error.errno is None and store.exists(target) and store.exists(store.temporary):
-        return FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target)
-    return error
-
-
-class Smb(Renamed):
-    """SMB shares, by smbprotocol (fsspec's ``smb``)."""
-
-    creates_only = True
-    promises = promises(
-        ("unknown", "the server renames; a target that others have open may be refused"),
-        ("unknown", _NO_FLUSH),
-        ("unknown", _NO_FLUSH),
-    )
-
-    def _unc(self, path: str) -> str:
-        return f"\\\\{self.fs.host}{path}".replace("/", "\\")
-
-    def replace(self, old: str, new: str) -> None:
-        smbclient = import_module("smbclient")
-        smbclient.replace(self._unc(old), self._unc(new), port=self._port())
-
-    def rename(self, old: str, new: str) -> None:
-        smbclient = import_module("smbclient")
-        smbclient.rename(self._unc(old), self._unc(new), port=self._port())
-
-    def _port(self) -> int:
-        return 445 if self.fs.port is None else int(self.fs.port)
-
-    def reconnect(self) -> None:
-        # smbprotocol keeps one connection a server for the whole process, also a broken one; saying
-        # goodbye over that fails in its turn.
-        with suppress(Exception):
-            import_module("smbclient").delete_session(self.fs.host, port=self._port())
-        super().reconnect()
-
-
-class WebDav(Renamed):
-    """WebDAV, by webdav4: MOVE with ``Overwrite: T``."""
-
-    creates_only = True
-    promises = promises(
-        ("unknown", "a server may remove the old file before it moves the new one (RFC 4918, 9.9.3)"),
-        ("unknown", "a server may remove the old file before it moves the new one (RFC 4918, 9.9.3)"),
-        ("unknown", _NO_FLUSH),
-    )
-
-    def begin(self) -> None:
-        super().begin()
-        # webdav4 uploads when its file is closed, and not before.
-        self.left = ()
-
-    def commit(self) -> None:
-        self.left = (self.temporary,)
-        super().commit()
-
-    def replace(self, old: str, new: str) -> None:
-        self.fs.client.move(old, new, overwrite=True)
-
-    def rename(self, old: str, new: str) -> None:
-        try:
-            self.fs.client.move(old, new, overwrite=False)
-        except import_module("webdav4.client").ResourceAlreadyExists as error:
-            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), new) from error
-
-    def close_unsent(self) -> None:
-        self.file.discard()
-
-
-class Ftp(Renamed):
-    """FTP: RNFR and RNTO, which replace on the servers that rename as POSIX does."""
-
-    promises = promises(
-        ("unknown", "the server renames; some remove the old file first, or refuse"),
-        ("unknown", _NO_FLUSH),
-        ("unknown", _NO_FLUSH),
-    )
-
-    def replace(self, old: str, new: str) -> None:
-        self.fs.ftp.rename(old, new)
-        self.fs.invalidate_cache()
-
-    def fetch(self, sink: Any) -> None:
-        # Not by the client's file, which asks for a part, and then waits for an answer that does not come.
-        if not self.exists(self.path):
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), self.path)
-        self.fs.get_file(self.path, sink)
-
-    def exists(self, path: str) -> bool:
-        self.fs.invalidate_cache()
-        return super().exists(path)
-
-    def remove(self, path: str) -> None:
-        if self.exists(path):
-            self.fs.ftp.delete(path)
-
-    def close_unsent(self) -> None:
-        self.file.closed = True
-
-    def let_go(self) -> None:
-        if self.file is not None:
-            self.close_unsent()

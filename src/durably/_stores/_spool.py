@@ -21,13 +21,15 @@ if TYPE_CHECKING:
 
 
 class Spool:
-    """An unnamed local file, and the file over it that the caller gets."""
+    """A local file, unnamed unless it is given, and the file over it that the caller gets."""
 
     channel: Channel
     file: Any
 
-    def __init__(self, save: StoreSave, mode: Mode) -> None:
-        self._kept = tempfile.TemporaryFile(buffering=0, prefix="durably-")  # noqa: SIM115 # closed in `close`
+    def __init__(self, save: StoreSave, mode: Mode, kept: Any = None) -> None:
+        self._routine = _commit.routine()
+        # Closed in `close`.
+        self._kept = kept or tempfile.TemporaryFile(buffering=0, prefix="durably-")  # noqa: SIM115
         try:
             if mode.keeps:
                 self._fetch(save, must_exist=mode.action == "r")
@@ -48,14 +50,22 @@ class Spool:
             save.replaced = False
 
     def _open(self, save: StoreSave, mode: Mode) -> None:
-        routine = _commit.routine()
-        local = Save(save.path, Options(durability="none"), held=True)
-        local.fd = self._kept.fileno()
-        if mode.action == "a":
-            routine.append_only(local)
-        elif mode.action == "r":
-            routine.calls.lseek(local.fd, 0, os.SEEK_SET)
-        self.channel, self.file = opened(routine, local, mode)
+        calls = self._routine.calls
+        self._local = local = Save(save.path, Options(durability="none"), held=True)
+        # A descriptor of its own: on Windows another one takes its place in order to append, and the file,
+        # which has a name there, is gone with the last descriptor that it was made with.
+        local.fd = os.dup(self._kept.fileno())
+        if isinstance(self._kept.name, str):
+            local.staging, local.temporary = os.path.split(self._kept.name)
+        try:
+            if mode.action == "a":
+                self._routine.append_only(local)
+            elif mode.action == "r":
+                calls.lseek(local.fd, 0, os.SEEK_SET)
+            self.channel, self.file = opened(self._routine, local, mode)
+        except BaseException:
+            calls.close(local.fd)
+            raise
 
     def pour(self, save: StoreSave) -> None:
         """Send what was written."""
@@ -65,6 +75,7 @@ class Spool:
     def close(self) -> None:
         """Drop the copy."""
         self.channel.detach()
+        self._routine.calls.close(self._local.fd)
         self._kept.close()
 
 

@@ -21,6 +21,7 @@ class Sshfs(Renamed):
     """SFTP by sshfs."""
 
     creates_only = True
+    is_concurrent = True
     promises = promises(
         ("yes", "posix-rename@openssh.com puts the whole new file in place in one step"),
         ("unknown", "flushed by fsync@openssh.com before the rename; the server's file system decides"),

@@ -47,6 +47,8 @@ class Store(ABC):
     """The three promises: readers, crash, durable."""
     creates_only: ClassVar[bool] = False
     """Whether the store itself can refuse to replace an object, without a race."""
+    is_concurrent: ClassVar[bool] = False
+    """Whether a `durably.Batch` may run several saves over one ``fs`` at a time, each on its thread."""
     has_directories: ClassVar[bool] = False
     """Whether a missing directory is an error, and ``make_parents`` makes it."""
 

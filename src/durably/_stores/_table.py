@@ -21,11 +21,11 @@ _TABLE: dict[str, str | type[Store]] = {
     "adlfs.spec.AzureBlobFileSystem": "_uploads.Azure",
     "fsspec.implementations.memory.MemoryFileSystem": "_puts.Memory",
     "fsspec.implementations.arrow.ArrowFSWrapper": "_renames.Arrow",
-    "fsspec.implementations.sftp.SFTPFileSystem": "_renames.Sftp",
+    "fsspec.implementations.sftp.SFTPFileSystem": "_sftp.Sftp",
     "sshfs.spec.SSHFileSystem": "_sshfs.Sshfs",
-    "fsspec.implementations.smb.SMBFileSystem": "_renames.Smb",
-    "webdav4.fsspec.WebdavFileSystem": "_renames.WebDav",
-    "fsspec.implementations.ftp.FTPFileSystem": "_renames.Ftp",
+    "fsspec.implementations.smb.SMBFileSystem": "_shares.Smb",
+    "webdav4.fsspec.WebdavFileSystem": "_shares.WebDav",
+    "fsspec.implementations.ftp.FTPFileSystem": "_shares.Ftp",
 }
 
 

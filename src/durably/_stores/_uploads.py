@@ -33,6 +33,7 @@ class Upload(Store):
 
     promises = _ACKNOWLEDGED
     creates_only = True
+    is_concurrent = True
 
     def __init__(self, fs: Any, path: str, *, fresh: bool = False) -> None:
         super().__init__(fs, path, fresh=fresh)

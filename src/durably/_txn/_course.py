@@ -11,7 +11,7 @@ import errno
 from durably import _names
 from durably._errors import NotDurableError, OutcomeUnknownError, RecoveryNeededError, UnsupportedError
 from durably._saving import note_leftovers
-from durably._txn import _journal, _recovery
+from durably._txn import _journal, _moves, _recovery
 from durably._txn._journal import BACK, FORWARD
 from durably._txn._operations import identity
 from durably._txn._states import found, step_forward
@@ -203,7 +203,7 @@ def _roll_back(root: Root, operations: list[Operation], error: BaseException) ->
 
 def _conclude(root: Root, operations: list[Operation]) -> None:
     try:
-        _recovery.conclude(root, operations)
+        _end(root, operations)
     except OSError as error:
         if root.journaled:
             raise _needed(root, error, error, "all files are new") from error
@@ -211,11 +211,17 @@ def _conclude(root: Root, operations: list[Operation]) -> None:
     except BaseException:
         # Everything is in place: finish it, if that can be, before the exception goes on.
         try:
-            _recovery.conclude(root, operations)
+            _end(root, operations)
             _recovery.drop(root, operations)
         except OSError:
             pass  # the next transaction, or a recovery, will
         raise
+
+
+def _end(root: Root, operations: list[Operation]) -> None:
+    if root.log is not None:
+        _moves.remove(root, root.log)  # first: without the journal it would have everything put back
+    _recovery.conclude(root, operations)
 
 
 def _needed(root: Root, error: BaseException, failure: OSError, state: str) -> RecoveryNeededError:

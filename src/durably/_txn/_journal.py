@@ -30,15 +30,14 @@ if TYPE_CHECKING:
 _MAGIC = b"durably-journal"
 _VERSION = 1
 _HEAD = 4
-_CHUNK = 1 << 20
 FORWARD, BACK = "forward", "back"
 
 
 # To text and back.
 
 
-def encode(direction: str, root: int, operations: list[Operation]) -> bytes:
-    """The journal's content."""
+def encode(direction: str, root: int, operations: list[Operation], log: str | None = None) -> bytes:
+    """The journal's content. ``log``: the name of a log of moves that is over once all is done."""
     import json  # costs as much as the rest of the package, and only a transaction needs it
 
     listed = [
@@ -53,9 +52,10 @@ def encode(direction: str, root: int, operations: list[Operation]) -> bytes:
         ]
         for each in operations
     ]
-    body = json.dumps(
-        {"direction": direction, "root": root, "operations": listed}, separators=(",", ":")
-    ).encode("ascii")
+    fields = {"direction": direction, "root": root, "operations": listed}
+    if log is not None:
+        fields["log"] = log
+    body = json.dumps(fields, separators=(",", ":")).encode("ascii")
     head = b"%s %d %08x %d\n" % (_MAGIC, _VERSION, zlib.crc32(body), len(body))
     return head + body
 
@@ -78,8 +78,8 @@ class _NewerError(ValueError):
     pass
 
 
-def decode(data: bytes) -> tuple[str, int, list[Operation]]:
-    """The direction, the number of the root, and the operations. Raises ValueError."""
+def decode(data: bytes) -> tuple[str, int, list[Operation], str | None]:
+    """The direction, the number of the root, the operations, and the log of moves. Raises ValueError."""
     import json
 
     head, _, body = data.partition(b"\n")
@@ -95,7 +95,7 @@ def decode(data: bytes) -> tuple[str, int, list[Operation]]:
         operations = [_operation(*each) for each in fields["operations"]]
         if fields["direction"] not in (FORWARD, BACK):
             raise _DamagedError("it has no direction")
-        return fields["direction"], int(fields["root"]), operations
+        return fields["direction"], int(fields["root"]), operations, _log(fields.get("log"))
     except (KeyError, TypeError) as error:
         raise _DamagedError(f"a field is missing: {error}") from error
 
@@ -119,6 +119,13 @@ def _operation(
     )
 
 
+def _log(name: Any) -> str | None:
+    made = None if name is None else _names.parse(name)
+    if name is not None and (made is None or made[0] != "u"):
+        raise _DamagedError(f"{name!r} is not a name of a log of moves")
+    return None if name is None else str(name)
+
+
 def _check(component: object) -> None:
     bad = (
         not isinstance(component, str)
@@ -136,8 +143,8 @@ def _known(listed: Any) -> Identity | None:
 # On the disk.
 
 
-def read(root: Root) -> tuple[str, list[Operation]] | None:
-    """The direction and the operations of the journal in a root; None if there is none.
+def read(root: Root) -> tuple[str, list[Operation], str | None] | None:
+    """The direction, the operations and the log of moves of the journal in a root; None if there is none.
 
     Raises RecoveryNeededError where it cannot be acted on.
     """
@@ -146,9 +153,9 @@ def read(root: Root) -> tuple[str, list[Operation]] | None:
     except FileNotFoundError:
         return None
     root.check_trusted(_names.JOURNAL)
-    data = _content(root)
+    data = root.content(_names.JOURNAL)
     try:
-        direction, number, operations = decode(data)
+        direction, number, operations, log = decode(data)
     except _NewerError as error:
         raise _refused(root, errno.ENOTSUP, error) from error
     except ValueError as error:
@@ -157,19 +164,7 @@ def read(root: Root) -> tuple[str, list[Operation]] | None:
         raise _refused(
             root, errno.EBADMSG, ValueError("it was made in another directory, and moved or copied")
         )
-    return direction, operations
-
-
-def _content(root: Root) -> bytes:
-    calls = root.routine.calls
-    fd = root.entries.open(root.directory, _names.JOURNAL)
-    try:
-        chunks: list[bytes] = []
-        while chunk := calls.read(fd, _CHUNK):
-            chunks.append(chunk)
-        return b"".join(chunks)
-    finally:
-        root.dismiss(fd)
+    return direction, operations, log
 
 
 def _refused(root: Root, number: int, reason: ValueError) -> RecoveryNeededError:
@@ -187,7 +182,7 @@ def write(root: Root, direction: str, operations: list[Operation]) -> None:
     After any exception, `stands` tells whether it is there.
     """
     number = root.routine.lookup(root.directory, ".").st_ino
-    data = memoryview(encode(direction, number, operations))
+    data = memoryview(encode(direction, number, operations, root.log))
     temporary = _names.fresh("t")
     try:
         _make(root, temporary, data)

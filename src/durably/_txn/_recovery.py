@@ -7,7 +7,7 @@ import os
 
 from durably import _names
 from durably._errors import RecoveryConflictError, RecoveryNeededError
-from durably._txn import _journal
+from durably._txn import _journal, _moves
 from durably._txn._journal import FORWARD
 from durably._txn._states import (
     CONFLICT,
@@ -42,9 +42,9 @@ def recover(root: Root) -> tuple[Outcome, list[Operation]]:
     standing = _journal.read(root)
     if standing is None:
         return "nothing", []
-    direction, operations = standing
+    direction, operations, log = standing
     try:
-        if direction == FORWARD and finish(root, operations):
+        if direction == FORWARD and finish(root, operations, log):
             return "finished", operations
         if direction != FORWARD:
             undo(root, operations)
@@ -56,8 +56,11 @@ def recover(root: Root) -> tuple[Outcome, list[Operation]]:
     return "undone", operations
 
 
-def finish(root: Root, operations: list[Operation]) -> bool:
-    """Do what is left to be done. False: nothing had been done, and cannot be; it is given up."""
+def finish(root: Root, operations: list[Operation], log: str | None = None) -> bool:
+    """Do what is left to be done. False: nothing had been done, and cannot be; it is given up.
+
+    ``log``: what had been moved before stays so. If it is given up, it is still to be put back.
+    """
     states = _states(root, operations, state_forward)
     conflicts = _those(states, CONFLICT)
     lost = _those(states, LOST)
@@ -67,8 +70,10 @@ def finish(root: Root, operations: list[Operation]) -> bool:
         if conflicts or lost:
             raise _conflict(root, conflicts or lost)
         _act(root, _those(states, TODO), step_forward)
+    aside = [] if given_up or log is None else _moves.end(root, log)
     conclude(root, operations)
     drop(root, operations)
+    root.discard(aside)
     return not given_up
 
 

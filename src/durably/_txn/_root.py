@@ -6,7 +6,7 @@ import errno
 import os
 
 from durably import _commit, _forks
-from durably._errors import RecoveryNeededError, UnsupportedError
+from durably._errors import RecoveryNeededError, UnsupportedError, blame
 from durably._options import NONE
 from durably._save import Save
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from typing import Any, Protocol, TypeVar
 
+    from durably._commit._entries import Entries
     from durably._commit._routine import Routine
     from durably._options import Options
 
@@ -28,14 +29,17 @@ if TYPE_CHECKING:
     T = TypeVar("T", bound=Lying)
 
 
+_CHUNK = 1 << 20
+
+
 class Root:
     """An open directory, and everything that is opened below it."""
 
     def __init__(self, routine: Routine, path: str, options: Options) -> None:
         self.routine = routine
-        self.entries = _commit.entries(routine)
+        self.entries: Entries = _commit.entries(routine)
         self.path = path
-        self.notes = Save(path, options)
+        self.notes: Save = Save(path, options)
         """The steps, and what was left out. It stands in for the directory that is flushed."""
         self.directory: Any = None
         self.lock: Any = None
@@ -43,6 +47,8 @@ class Root:
         """Whether a journal of ours may stand in it."""
         self.unfinished = False
         """Whether a commit has left its journal."""
+        self.log: str | None = None
+        """The name of the log of what the transaction has moved already; see MoveLog."""
         self._visited: Any = None
         _forks.watch_many(self, self._forsake)
         try:
@@ -82,7 +88,7 @@ class Root:
             self.lock = self.entries.open_lock(self.directory)
             self.entries.take(self.lock)
         except OSError as error:
-            error.filename, error.filename2 = self.path, None
+            blame(error, self.path)
             raise
 
     def admit(self) -> None:
@@ -94,6 +100,19 @@ class Root:
             except OSError:
                 pass  # closed, and with it gone
 
+    # What lies in it.
+
+    def content(self, name: str) -> bytes:
+        """The content of a file in the root itself."""
+        fd = self.entries.open(self.directory, name)
+        try:
+            chunks: list[bytes] = []
+            while chunk := self.routine.calls.read(fd, _CHUNK):
+                chunks.append(chunk)
+            return b"".join(chunks)
+        finally:
+            self.dismiss(fd)
+
     # Directories.
 
     def walk(self, where: Parts) -> Any:
@@ -104,7 +123,7 @@ class Root:
             try:
                 directory = self.entries.enter(above, name)
             except OSError as error:
-                error.filename, error.filename2 = self.full(where[: number + 1]), None
+                blame(error, self.full(where[: number + 1]))
                 raise
             finally:
                 if above is not self.directory:

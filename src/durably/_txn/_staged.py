@@ -34,10 +34,10 @@ class Tree:
     __slots__ = ("made", "staged", "target", "where")
 
     def __init__(self, target: Parts, where: Parts, staged: str) -> None:
-        self.target = target
-        self.where = where
+        self.target: Parts = target
+        self.where: Parts = where
         """The directory on the disk that it lies in, where its place is."""
-        self.staged = staged
+        self.staged: str = staged
         self.made: list[Parts] = []
         """The directories in it."""
 

@@ -7,6 +7,7 @@ import os
 import stat
 
 from durably import _names
+from durably._errors import blame
 from durably._saving import discard
 from durably._txn._course import changed
 from durably._txn._flusher import Flusher
@@ -30,7 +31,7 @@ class Staging:
 
     def __init__(self, root: Root) -> None:
         self.root = root
-        self.flusher = Flusher(root)
+        self.flusher: Flusher = Flusher(root)
         self.files: dict[Parts, File] = {}
         self.trees: dict[Parts, Tree] = {}
         self.met: dict[Parts, Identity | None] = {}
@@ -201,7 +202,9 @@ class Staging:
         if save.private is not None:
             left = OSError()
             discard(routine, save, left)  # the directory, which is empty by now
-            self.left += getattr(left, "leftovers", ())
+            where = root.full(parts[:-1])  # a tree that it lies in will have its own name by then
+            names = map(os.path.basename, getattr(left, "leftovers", ()))
+            self.left += (os.path.join(where, name) for name in names)
         routine.release(save)
         root.notes.lost = (*root.notes.lost, *(each for each in save.lost if each not in root.notes.lost))
 
@@ -232,7 +235,7 @@ class Staging:
         self.writing.discard(save.parts)
         discard(self.root.routine, save, error)
         if isinstance(error, OSError):
-            error.filename, error.filename2 = save.path, None
+            blame(error, save.path)
 
     # Removing and renaming.
 

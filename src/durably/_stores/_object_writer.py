@@ -1,0 +1,65 @@
+"""The life of one object of a batch that is written piece by piece."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from durably import _forks
+from durably._batch_writer import BatchWriter
+from durably._stores._spool import Spool
+
+if TYPE_CHECKING:
+    from durably._modes import Mode
+    from durably._stores._batch import Objects, Waiting
+
+
+class ObjectWriter(BatchWriter[Any]):
+    """One object of a batch that is written piece by piece, to its local copy."""
+
+    __slots__ = ("_entry", "_objects")
+
+    def __init__(self, objects: Objects, entry: Waiting, how: Mode) -> None:
+        self._is_open = False
+        self._generation = _forks.generation
+        self._objects, self._entry = objects, entry
+        self._group = objects.group
+        self._save: Any = entry.save
+        try:
+            # Closed by the spool.
+            spool = Spool(entry.save, how, open(entry.kept, "x+b", buffering=0))  # noqa: SIM115
+        except BaseException as error:
+            objects.forget(entry, error)
+            if isinstance(error, OSError):
+                objects.group.failed[entry.url] = error
+            raise
+        entry.spool = spool
+        self._channel, self._file = spool.channel, spool.file
+        self._is_open = True
+
+    def add(self) -> None:
+        """As `BatchWriter.add`."""
+        if not self._is_open or self._generation != _forks.generation:
+            super().add()  # which says what is wrong
+        objects, entry = self._objects, self._entry
+        objects.check_open(entry.url)
+        try:
+            self._file.close()
+            self._channel.check()
+            self._decide()
+            objects.add(entry)
+        except BaseException as error:  # noqa: BLE001 # raised again, or told at the end
+            self._decide()
+            objects.drop(entry, error)
+
+    def _give_up(self, error: BaseException) -> None:
+        if self._is_open:
+            self._decide()
+            if self._generation == _forks.generation:
+                self._objects.forget(self._entry, error)
+
+    def _decide(self) -> None:
+        self._is_open = False
+        self._entry.end_writing()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a BatchWriter cannot be copied or pickled: it decides about one object")
