@@ -52,6 +52,12 @@ def test_every_file_that_is_named_exists(name: str) -> None:
     assert (PROJECT / name).exists()
 
 
+def test_the_comparison_is_the_one_that_was_recorded() -> None:
+    drawn = (PROJECT / "docs" / "figures" / "comparison.md").read_text(encoding="utf-8")
+    rows = [line for line in drawn.splitlines() if line.startswith("|")]
+    assert "\n".join(rows) in README
+
+
 def load_script() -> ModuleType:
     specification = importlib.util.spec_from_file_location("readme_command", SCRIPT)
     assert specification is not None
