@@ -1,4 +1,4 @@
-"""What a transaction of the file system removes and moves: at once, and put back where it comes to nothing."""
+"""What a transaction of the file system removes and moves: at once, and back if it comes to nothing."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import json
 import os
 import shutil
 import signal
-import stat
 import zlib
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -18,7 +17,7 @@ pytest.importorskip("fsspec", reason="fsspec is not installed")
 
 import doors
 import durably
-from capabilities import needs_linux, needs_posix, needs_symlinks
+from capabilities import needs_linux, needs_posix
 from doors import LINUX, POSIX, Way, in_child
 from durably import _names
 from durably._txn import _moves
@@ -126,7 +125,7 @@ ONE_MOVED = Scenario(
 )
 ONE_OF_EACH = Scenario(
     "one removed, one written",
-    lambda fs, root: (fs.rm(root / "sub", recursive=True), fs.pipe(str(root / "a"), b"new a")),  # type: ignore[arg-type,return-value]
+    lambda fs, root: (fs.rm(root / "sub", recursive=True), fs.pipe(str(root / "a"), b"new a")),  # type: ignore[arg-type]
     {**_without("sub"), "a": b"new a"},
 )
 SCENARIOS = (EVERYTHING, REMOVING, MOVING, ONE, ONE_MOVED, ONE_OF_EACH)
@@ -312,3 +311,347 @@ def test_whatever_call_fails(scenario: Scenario, way: Way, root: Path) -> None:
         count += 1
     assert outcomes == {False, True}
     assert count > 20
+
+
+# What a recovery meets.
+
+
+def interrupted(root: Path, act: Callable[[Any, Path], None], level: str = "none") -> Path:
+    """A block that is killed before its end. Returns its log."""
+
+    def body() -> None:
+        fs = DurableFileSystem(durability=level, skip_instance_cache=True)
+        with fs.transaction:
+            act(fs, root)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    EVERYTHING.lay(root)
+    assert killed(body)
+    (log,) = [path for path in root.rglob(".durably-u-*") if path.is_file()]
+    return log
+
+
+def _removing_a(fs: Any, root: Path) -> None:
+    fs.rm(root / "a")
+
+
+def test_a_recovery_from_above_finds_it(root: Path, fs: Any) -> None:
+    log = interrupted(root, lambda fs, root: fs.rm(root / "sub" / "deep" / "y"))
+    assert log.parent == root / "sub" / "deep"
+    found = fs.recover(root)
+    assert (found.root, found.outcome, found.files) == (str(root), "undone", ("sub/deep/y",))
+    assert held(root) == BEFORE
+    assert not ours(root)
+    assert fs.recover(f"durable://{root}") == durably._recover.Recovered(str(root), "nothing", ())  # type: ignore[attr-defined]
+    interrupted(root, _removing_a)
+    assert durably.recover(root).files == ("a",)
+    assert held(root) == BEFORE
+
+
+def test_a_committed_transaction_below_is_finished(root: Path, fs: Any) -> None:
+    """Killed when the journal stands, and everything is in place."""
+    outcomes = set()
+    for at in itertools.count(1):
+        if not kill_run(ONE_OF_EACH, LINUX, root, at):
+            break
+        if (root / _names.JOURNAL).exists():
+            found = fs.recover(root.parent)
+            outcomes.add(found.outcome)
+            assert held(root) == (ONE_OF_EACH.after if found.outcome == "finished" else BEFORE)
+            assert found.outcome != "finished" or not list(root.rglob(".durably-u-*"))
+    assert outcomes == {"finished"}
+
+
+def test_a_sweep_leaves_the_log_and_what_was_taken_away(root: Path, fs: Any) -> None:
+    interrupted(root, lambda fs, root: fs.rm([str(root / "a"), str(root / "sub" / "x")]))
+    for where in (root, root / "sub"):
+        for one in durably.sweep(where, older_than=0):
+            assert not one.removed
+            assert "recover" in one.reason
+    fs.recover(root)
+    assert held(root) == BEFORE
+
+
+def test_what_somebody_else_has_made_is_not_replaced(root: Path, fs: Any) -> None:
+    log = interrupted(root, _removing_a)
+    (root / "a").write_bytes(b"another")
+    with pytest.raises(durably.RecoveryConflictError, match="somebody else") as raised:
+        fs.recover(root)
+    assert raised.value.conflicts == ("a",)
+    assert (root / "a").read_bytes() == b"another"
+    (root / "a").rename(root / "b")
+    fs.recover(root)
+    assert held(root) == {**BEFORE, "b": b"another"}
+    assert not log.exists()
+
+
+def test_a_directory_that_holds_others_files_is_not_removed(root: Path, fs: Any) -> None:
+    interrupted(root, lambda fs, root: fs.rm(root / "sub", recursive=True))
+    (root / "sub" / "deep").mkdir(parents=True)
+    (root / "sub" / "deep" / "theirs").write_bytes(b"theirs")
+    with pytest.raises(durably.RecoveryConflictError):
+        fs.recover(root)
+    (root / "sub" / "deep" / "theirs").unlink()
+    fs.recover(root)
+    assert held(root) == BEFORE
+
+
+def test_a_directory_that_is_gone_is_told(root: Path, fs: Any) -> None:
+    interrupted(root, lambda fs, root: fs.mv(root / "sub" / "x", root / "x"))
+    shutil.rmtree(root / "sub")
+    with pytest.raises(durably.RecoveryConflictError, match="no directory"):
+        fs.recover(root)
+    assert (root / "x").read_bytes() == BEFORE["sub/x"]
+    (root / "sub").mkdir()
+    fs.recover(root)
+    assert (root / "sub" / "x").read_bytes() == BEFORE["sub/x"]
+
+
+def test_a_moved_file_that_was_changed_since_is_left(root: Path, fs: Any) -> None:
+    interrupted(root, lambda fs, root: fs.mv(root / "a", root / "moved"))
+    (root / "moved").write_bytes(b"something else")
+    with pytest.raises(durably.RecoveryConflictError, match="is gone"):
+        fs.recover(root)
+    assert (root / "moved").read_bytes() == b"something else"
+
+
+def test_a_living_transaction_is_left_alone(root: Path, fs: Any) -> None:
+    EVERYTHING.lay(root)
+    with fs.transaction:
+        fs.rm(root / "a")
+        fs.mv(root / "b", root / "moved")
+        assert in_child(lambda: fs.recover(root).outcome) == "nothing"
+        assert fs.recover(root).outcome == "nothing"
+    assert held(root) == {**_without("a", "b"), "moved": b"old b"}
+    assert not ours(root)
+
+
+def test_a_forked_child_lets_go_of_the_log(root: Path, fs: Any) -> None:
+    EVERYTHING.lay(root)
+    reader, writer = os.pipe()
+    fs.start_transaction()
+    fs.rm(root / "a")
+    child = os.fork()
+    if child == 0:
+        os.close(writer)
+        os.read(reader, 1)
+        os._exit(0)
+    os.close(reader)
+    fs.transaction.core._staging.log.close()  # as its death would
+    assert fs.recover(root).outcome == "undone"
+    assert held(root) == BEFORE
+    os.close(writer)
+    os.waitpid(child, 0)
+    fs.transaction.complete(commit=False)
+
+
+def logged(number: int, *values: object) -> bytes:
+    """A log of these lines, with checksums."""
+    lines = [
+        json.dumps(each, separators=(",", ":")).encode()
+        for each in (["durably-moves", 1, number, 0], *values)
+    ]
+    return b"".join(b"%08x %s\n" % (zlib.crc32(each), each) for each in lines)
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ([[["a"], ["..", "b"], 1, 2, 3]], "no path below the root"),
+        ([[["a"], [], 1, 2, 3]], "no path below the root"),
+        ([[["a/b"], ["c"], 1, 2, 3]], "no path below the root"),
+    ],
+)
+def test_a_log_that_leads_elsewhere(values: list[object], reason: str, root: Path, fs: Any) -> None:
+    log = interrupted(root, _removing_a)
+    log.write_bytes(logged(root.stat().st_ino, *values))
+    with pytest.raises(durably.RecoveryNeededError, match=reason):
+        fs.recover(root)
+
+
+def test_logs_that_cannot_be_acted_on(root: Path, fs: Any) -> None:
+    log = interrupted(root, _removing_a)
+    good = log.read_bytes()
+    newer = json.dumps(["durably-moves", 2, 1, 0], separators=(",", ":")).encode()
+    for bad, reason in (
+        (good.replace(b"durably-moves", b"durably-m0ves"), "checksum"),
+        (b"%08x %s\n" % (zlib.crc32(newer), newer), "begins with"),
+        (logged(root.stat().st_ino + 1), "another directory"),
+    ):
+        log.write_bytes(bad)
+        with pytest.raises(durably.RecoveryNeededError, match=reason):
+            fs.recover(root)
+        assert not (root / "a").exists()
+    log.write_bytes(good)
+    log.chmod(0o666)
+    with pytest.raises(durably.RecoveryNeededError, match="others may write"):
+        fs.recover(root)
+    log.chmod(0o600)
+    fs.recover(root)
+    assert held(root) == BEFORE
+
+
+def test_a_log_is_torn_at_its_end_alone(root: Path, fs: Any) -> None:
+    """The move whose record was being written was not made."""
+    log = interrupted(root, lambda fs, root: fs.rm([str(root / "a"), str(root / "b")]))
+    whole = log.read_bytes()
+    last = len(whole.splitlines(keepends=True)[-1])
+    for cut in range(1, last):
+        EVERYTHING.lay(root)
+        log = interrupted(root, _removing_a)
+        log.write_bytes(log.read_bytes() + whole[-last:-cut])
+        fs.recover(root)
+        assert held(root) == BEFORE
+        assert not ours(root)
+
+
+def test_a_log_that_takes_anothers_place_counts_when_it_is_whole(root: Path) -> None:
+    EVERYTHING.lay(root)
+    fs = DurableFileSystem(durability="none", skip_instance_cache=True)
+    with fs.transaction:
+        fs.rm(root / "sub" / "x")
+        fs.rm(root / "a")
+        (log,) = root.glob(".durably-u-*")
+        lines = log.read_bytes().splitlines(keepends=True)
+    assert _moves.decode(b"".join(lines)) is not None
+    assert _moves.decode(lines[0]) is None
+    assert _moves.decode(b"") is None
+
+
+def test_a_log_that_is_over_has_nothing_put_back(root: Path, fs: Any) -> None:
+    log = interrupted(root, _removing_a)
+    log.write_bytes(log.read_bytes() + _moves.line(_moves.OVER))
+    assert fs.recover(root).outcome == "nothing"
+    assert not log.exists()
+    assert held(root) == _without("a")
+    sweep_all(root)
+    assert not ours(root)
+
+
+class Meddling(RecordingSyscalls):
+    """Something happens before the N-th call of a name."""
+
+    def __init__(self, name: str, at: int, deed: Callable[[], object]) -> None:
+        super().__init__()
+        self.wanted, self.at, self.deed = name, at, deed
+
+    def _before(self, name: str, arguments: Any, keywords: Any, function: Any) -> None:
+        if name == self.wanted and self.names.count(name) == self.at:
+            self.deed()
+
+
+@needs_linux
+def test_a_recovery_that_is_faster_than_the_lock(root: Path, fs: Any) -> None:
+    """It takes the new log, which has nothing in it yet, for one that was left."""
+    for call in ("flock", "fstat"):
+        EVERYTHING.lay(root)
+        done: list[str] = []
+
+        def deed(done: list[str] = done) -> None:
+            if not done:
+                done.append("")
+                for each in root.glob(".durably-u-*"):
+                    each.unlink()
+                    done.append(each.name)
+
+        with pytest.raises(BrokenError):
+            for at in range(1, 30):
+                with use(Meddling(call, at, deed)), fs.transaction:
+                    fs.rm(root / "a")
+                    assert not (root / "a").exists()
+                    raise BrokenError
+        assert held(root) == BEFORE
+        assert not ours(root)
+
+
+@needs_linux
+def test_a_claimed_log_is_made_again(root: Path, fs: Any) -> None:
+    import fcntl
+
+    EVERYTHING.lay(root)
+    held_open: list[int] = []
+
+    def claim() -> None:
+        for each in root.glob(".durably-u-*"):
+            held_open.append(os.open(each, os.O_RDONLY))
+            fcntl.flock(held_open[-1], fcntl.LOCK_EX)
+
+    with use(Meddling("flock", 1, claim)), fs.transaction:
+        fs.rm(root / "a")
+        assert len(list(root.glob(".durably-u-*"))) == 2
+    (fd,) = held_open
+    os.close(fd)
+    assert fs.recover(root).outcome == "nothing"
+    assert held(root) == _without("a")
+    assert not ours(root)
+
+
+@needs_linux
+def test_without_locks_nothing_is_moved(root: Path, fs: Any) -> None:
+    def refuse() -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    EVERYTHING.lay(root)
+    with pytest.raises(durably.UnsupportedError, match="locked"):
+        with use(Meddling("flock", 1, refuse)), fs.transaction:
+            fs.rm(root / "a")
+    assert held(root) == BEFORE
+    assert not ours(root)
+
+
+def test_where_others_may_write_nothing_is_moved(root: Path, fs: Any) -> None:
+    EVERYTHING.lay(root)
+    root.chmod(0o777)
+    with pytest.raises(durably.UnsupportedError, match="trusted"), fs.transaction:
+        fs.rm(root / "a")
+    assert held(root) == BEFORE
+
+
+def test_what_is_staged_in_a_directory_moves_with_it(root: Path, fs: Any) -> None:
+    EVERYTHING.lay(root)
+    with fs.transaction:
+        fs.pipe(str(root / "sub" / "new"), b"1")
+        with fs.open(root / "sub" / "deep" / "y", "wb") as file:
+            file.write(b"2")
+            fs.rm(root / "a")
+        fs.mv(root / "sub", root / "moved")
+    assert held(root) == {
+        **_without("sub", "a"),
+        "moved/x": b"old x",
+        "moved/new": b"1",
+        "moved/deep/y": b"2",
+    }
+    assert not ours(root)
+
+
+def test_a_move_that_fails_leaves_what_it_was_to_replace(root: Path, fs: Any) -> None:
+    EVERYTHING.lay(root)
+    with fs.transaction:
+        with pytest.raises(FileNotFoundError):
+            fs.mv(root / "missing", root / "a")
+        with pytest.raises(OSError, match="argument"):
+            fs.mv(root / "sub", root / "sub" / "deep" / "sub")
+        assert held(root) == BEFORE
+    assert held(root) == BEFORE
+    assert not ours(root)
+
+
+@needs_linux
+@pytest.mark.parametrize("refused", [(2,), (2, 3)], ids=["once", "twice"])
+def test_what_was_put_aside_for_a_failing_move_is_back(refused: tuple[int, ...], root: Path, fs: Any) -> None:
+    """At once, or where that fails with the whole transaction."""
+
+    class Table(RecordingSyscalls):
+        def _before(self, name: str, arguments: Any, keywords: Any, function: Any) -> None:
+            if name == "renameat2" and self.names.count(name) in refused:
+                raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+
+    EVERYTHING.lay(root)
+    with pytest.raises(BrokenError), use(Table()), fs.transaction:
+        with pytest.raises(PermissionError) as raised:
+            fs.mv(root / "a", root / "b")
+        assert held(root) == (BEFORE if refused == (2,) else _without("b"))
+        assert bool(getattr(raised.value, "__notes__", ())) == (refused != (2,))
+        raise BrokenError
+    assert held(root) == BEFORE
+    assert not ours(root)

@@ -14,6 +14,7 @@ from capabilities import needs_linux, needs_posix, needs_proc
 from disk import names
 from doors import LEVELS, attempt, in_child
 from durably import NotDurableError, OutcomeUnknownError, UnsupportedError, _names
+from durably._commit._windows import Windows
 from durably._native import windows as win
 from durably.testing import every_failure, use
 from fakes import FakeWindows, windows_error
@@ -234,6 +235,22 @@ def test_an_old_version_in_use_is_left_and_named(path: Path, fake: FakeWindows) 
     assert set(names(path.parent)) == {path.name, version(path).name, old.name}
 
 
+def test_a_sweep_spares_the_version_that_a_link_leads_to(
+    path: Path, fake: FakeWindows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Windows, "is_running", lambda self, maker: False)
+    save(path)
+    path.with_name("stranger").symlink_to(path.parent)
+    unlinked, private = path.with_name(_names.fresh("v")), path.with_name(_names.fresh("d"))
+    unlinked.mkdir()
+    private.mkdir()
+    swept = {each.path: (each.removed, each.reason) for each in durably.sweep(path.parent, older_than=0)}
+    assert swept.pop(str(version(path))) == (False, "a link leads to it")
+    assert set(swept) == {str(unlinked), str(private)}
+    assert all(removed for removed, _ in swept.values())
+    assert set(names(path.parent)) == {path.name, "stranger", version(path).name}
+
+
 # Whatever fails, and whenever it ends.
 
 
@@ -255,8 +272,9 @@ def _check(way: Way, path: Path, old: Tree | None, level: str, table: FailingSys
         assert error.filename == str(path), told
 
 
-@pytest.mark.parametrize("codes", [False, True], ids=["errno", "winerror"])
-@pytest.mark.parametrize("way", LINKED, ids=shown)
+@pytest.mark.parametrize(
+    ("way", "codes"), [(way, False) for way in LINKED] + [(AGAIN, True)], ids=shown
+)
 def test_one_call_fails(way: Way, codes: bool, path: Path) -> None:
     turns = every_windows_failure() if codes else every_failure(system="win32", base=FakeWindows())
     for turn, table in enumerate(turns):

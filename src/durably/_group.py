@@ -67,27 +67,29 @@ class Group(Staging):
         return True
 
     def _publish_in(self, place: Place) -> None:
-        routine = self.routine
-        goes_on = self.goes_on
-        for name in list(place.files):
-            if self.failed and not goes_on:
+        routine, files, save = self.routine, place.files, None
+        for name in list(files):
+            if self.failed and not self.goes_on:
                 return
-            staged = place.files[name]
+            staged = files[name]
             if isinstance(staged, Staged):
-                self._publish_one(routine, place, name, staged)
+                save = revive(place, name, staged, save)
+                self._publish_one(routine, place, staged, save)
 
-    def _publish_one(self, routine: Routine, place: Place, name: str, staged: Staged) -> None:
-        save = revive(place, name, staged)
+    def _publish_one(self, routine: Routine, place: Place, staged: Staged, save: Save) -> None:
+        name = save.name
         try:
             routine.reopen_staged(save)
             routine.publish(save)
             staged.tail = None
+            place.done += 1
         except OSError as error:
             self.fail(place, name, staged, error, save)
         except BaseException as error:
             # An interrupt: by what is on the disk.
             if _outcomes.took_place(routine, save):
                 staged.tail = None
+                place.done = sum(1 for _ in place.published())
                 _outcomes.remove_name(routine, save, error)
             raise
         if save.skipped:
@@ -117,7 +119,7 @@ class Group(Staging):
     def count(self) -> int:
         """How many `receipts` there are."""
         if not self.failed:
-            return sum(1 for place in self.places.all.values() for _ in place.published())
+            return sum(place.done for place in self.places.all.values())
         return sum(1 for _ in self.receipts())
 
     def unsaved(self) -> Iterator[str]:

@@ -29,14 +29,26 @@ _PINNED = 32
 class Traits:
     """What many files have in common. They share one."""
 
-    __slots__ = ("device", "flushed", "limit", "lost", "options", "replaced", "skipped", "stem", "steps")
+    __slots__ = (
+        "device",
+        "flushed",
+        "limit",
+        "lost",
+        "options",
+        "replaced",
+        "sheltered",
+        "skipped",
+        "stem",
+        "steps",
+    )
 
     def __init__(self, save: Save, flushed: bool) -> None:
         assert save.identity is not None
         assert save.temporary is not None
         self.options: Options = save.options
         self.stem: str = _names.split(save.temporary)[0]
-        """What the temporaries' names begin with."""
+        """What the temporaries' names begin with: all of one process that have shelters, or have none."""
+        self.sheltered: bool = save.sheltered
         self.steps: list[str] = list(save.steps)
         self.skipped: dict[str, str] = dict(save.skipped)
         self.lost: tuple[str, ...] = save.lost
@@ -50,13 +62,13 @@ class Traits:
         return (
             self.options is save.options
             and self.replaced is (save.old is not None)
+            and self.sheltered is save.sheltered
             and self.flushed is flushed
             and self.steps == save.steps
             and self.skipped == save.skipped
             and self.lost == save.lost
             and self.limit is save.limit
             and self.device == save.identity[0]  # type: ignore[index] # it is known by now
-            and save.temporary.startswith(self.stem)  # type: ignore[union-attr] # it has one
         )
 
     def key(self) -> object:
@@ -111,6 +123,7 @@ class Place:
     __slots__ = (
         "directory",
         "disk",
+        "done",
         "failure",
         "file_system",
         "files",
@@ -137,6 +150,8 @@ class Place:
         self.pinned = False
         self.files: dict[str, Staged | Save | None] = {}
         """By name: closed, still open, or only reserved."""
+        self.done: int = 0
+        """How many of them are published."""
         self.settles: bool = False
         """Whether a directory was made in it, whose name is to be durable."""
         self.state: Save | None = None
@@ -161,7 +176,7 @@ class Place:
 
     def holds_staged(self) -> bool:
         """Whether there is a file in it that is not published."""
-        return not all(isinstance(staged, Staged) and staged.tail is None for staged in self.files.values())
+        return self.done < len(self.files)
 
     def settle(self, routine: Routine) -> None:
         """Bring the names in it to the device."""
@@ -300,15 +315,22 @@ def _head(save: Save) -> str:
     return save.path[: len(save.path) - len(save.name)] if save.path.endswith(save.name) else ""
 
 
-def revive(place: Place, name: str, staged: Staged) -> Save:
-    """The save that a staged file was, to be published or removed."""
+def revive(place: Place, name: str, staged: Staged, former: Save | None = None) -> Save:
+    """The save that a staged file was, to be published or removed.
+
+    ``former``: one that is done with, of the same place; it is used again where it fits, which is quicker.
+    """
     traits = staged.traits
-    save = Save(place.full_path(name, staged), traits.options)
-    save.directory = save.staging = place.directory
-    save.where = place.path
+    save = former
+    if save is None or not save.published or save.skipped or save.options is not traits.options:
+        save = Save("", traits.options)
+        save.directory = save.staging = place.directory
+        save.where = place.path
+        save.closes = True
+    save.published = False
+    save.steps.clear()
+    save.path = place.head + name if staged.path is None else staged.path
     save.name = name
-    assert staged.tail is not None
-    save.temporary = traits.stem + staged.tail
+    save.temporary = traits.stem + staged.tail  # type: ignore[operator] # it is not published
     save.identity = (traits.device, staged.inode)
-    save.closes = True
     return save

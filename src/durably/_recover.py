@@ -6,7 +6,7 @@ from durably import _commit
 from durably._options import Options
 from durably._paths import local
 from durably._transaction_receipt import Recovered
-from durably._txn import _journal, _moves, _recovery
+from durably._txn import _journal, _moves_back, _recovery
 from durably._txn._root import Root
 
 TYPE_CHECKING = False
@@ -40,11 +40,11 @@ def recover(root: StrPath) -> Recovered:
 
 def recover_moved(root: Root, found: Recovered) -> Recovered:
     """Put back what transactions of a file system had moved when they were interrupted."""
-    if not _moves.stand(root):
+    if not _moves_back.stand(root):
         return found
     try:
         root.exclude()
-        moved = tuple("/".join(each) for each in _moves.recover(root))
+        moved = tuple("/".join(each) for each in _moves_back.recover(root))
     finally:
         root.admit()
     return Recovered(root.path, "undone", (*found.files, *moved)) if moved else found

@@ -42,9 +42,11 @@ class staged_directory:  # noqa: N801 # used like a function, as contextlib.supp
     ``start_from``: "copy": begin with a copy of the old directory (sharing extents where the file
     system can) instead of an empty one.
     ``fallback``: "symlink": the target is a symbolic link to one of several versions beside it, and
-    the link is replaced. This works where directories cannot be exchanged, on POSIX systems. The first
-    save makes the link; a real directory is not replaced by one. A reader that has looked at the link
-    when it is replaced may find the old version gone (FileNotFoundError), and then looks again.
+    the link is replaced. This works where directories cannot be exchanged: on POSIX systems, and on
+    Windows where a trial shows that one link replaces another (without ``keep_old`` and ``start_from``;
+    a junction where symbolic links may not be made). The first save makes the link; a real directory is
+    not replaced by one. A reader that has looked at the link when it is replaced may find the old
+    version gone (FileNotFoundError), and then looks again.
     ``options``: ``durability``, ``overwrite``, ``metadata``, ``permissions`` and ``make_parents``, as
     for `durably.open`; the last but one and the mode, owner, ACL and user attributes that are carried
     over are those of the directory itself. ``allow_in_place`` cannot be kept, and of ``symlinks`` only

@@ -64,13 +64,14 @@ class Staging:
         self.staging[id(save)] = save
         self.check_open(save)
         place = self.places.locate(save)
+        files, name = place.files, save.name
         with self._lock:
             if save.made:
                 self.made.append(self.places.above(save))
-            if save.name in place.files:
+            if name in files:
                 raise ValueError(f"{save.path!r} leads to a file that was added already")
-            save.sheltered = place.shelter is not None
-            place.files[save.name] = None
+            files[name] = None
+        save.sheltered = place.shelter is not None
         return place
 
     def add(self, place: Place, save: Save, size: int) -> None:
@@ -183,8 +184,8 @@ class Staging:
 
     def _put_all_away(self, opened: list[Opened]) -> None:
         opened = [entry for entry in opened if entry[0].files.get(entry[1].name) is entry[1]]
-        for place, _, _ in opened:
-            place.disk.shared = place.disk.shared or self._is_worthwhile(place.disk)
+        for disk in {place.disk for place, _, _ in opened}:
+            disk.shared = disk.shared or self._is_worthwhile(disk)
         for place, save, _ in opened:
             if not place.disk.shared:
                 with _own_error(self, place, save):

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from durably._paths import StrPath
 
 
+_LOG = "it tells what an interrupted transaction had moved: durably.recover the directory"
 # Mounted by one kernel alone: what is from before its boot has no living maker anywhere.
 _LOCAL = {"ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "tmpfs", "ramfs", "overlay", "vfat", "exfat"}
 
@@ -125,10 +126,8 @@ def _treat(
         age = time.time() - max(status.st_mtime, status.st_ctime)
         if age < older_than:
             return False, f"changed {age:.0f} seconds ago"
-        if not _is_of_kind(kind, status.st_mode):
-            return False, "not what durably makes under such a name"
-        if kind == "u":
-            return False, "it tells what an interrupted transaction had moved: durably.recover the directory"
+        if kind == "u" or not _is_of_kind(kind, status.st_mode):
+            return False, _LOG if kind == "u" else "not what durably makes under such a name"
         dead, reason = _is_dead(place, kind, maker)
         if dead is None:
             return _take(place, kind, name, dry_run)

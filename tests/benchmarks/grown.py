@@ -14,6 +14,9 @@ from pathlib import Path
 
 from many import DOORS
 
+LONGEST = 90.0
+"""Seconds."""
+
 
 def main(door: str, directory: str, count: str) -> None:
     """Save, and print."""
@@ -30,10 +33,14 @@ def _peak() -> float:
     return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")) / 1024
 
 
-def run(door: str, directory: Path, count: int) -> tuple[float, float]:
-    """Seconds and MiB."""
+def run(door: str, directory: Path, count: int) -> tuple[float, float] | None:
+    """Seconds and MiB; None if it takes longer than `LONGEST`."""
     command = [sys.executable, __file__, door, str(directory), str(count)]
-    taken, peak = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+    try:
+        done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=LONGEST)
+    except subprocess.TimeoutExpired:
+        return None
+    taken, peak = done.stdout.split()
     return float(taken), float(peak)
 
 

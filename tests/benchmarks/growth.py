@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import durably
 from calls import running
 from findings import Finding, Found, Point, Target
-from grown import run
+from grown import LONGEST, run
 from many import BATCH, CONTENT, ONE_BY_ONE, RECIPE, TRANSACTION, TREE
 from others import PLAIN
 from others import RECIPE as ONE_RECIPE
@@ -70,7 +70,7 @@ def files(parent: Path, rounds: int, wanted: Iterable[int], kinds: tuple[str, ..
         doors = list(_AT_MOST) if kind == "ext4" else [BATCH]
         try:
             with fresh(kind, parent) as place:
-                runs = {door: _grown(place, door, rounds, wanted) for door in doors}
+                runs = {door: _grown(place, door, rounds, wanted, found.left_out) for door in doors}
         except CannotError as error:
             found.left_out.append(str(error))
             continue
@@ -81,9 +81,9 @@ def files(parent: Path, rounds: int, wanted: Iterable[int], kinds: tuple[str, ..
 
 
 def _grown(
-    place: Path, door: str, rounds: int, wanted: list[int]
+    place: Path, door: str, rounds: int, wanted: list[int], left_out: list[str]
 ) -> dict[int, tuple[list[float], list[float]]]:
-    """Seconds for each file, and peaks, by the number of files."""
+    """Seconds for each file, and peaks, by the number of files; what took too long goes to ``left_out``."""
     found: dict[int, tuple[list[float], list[float]]] = {}
     each = 0.0
     for count in wanted:
@@ -95,10 +95,13 @@ def _grown(
             if door != TREE:
                 directory.mkdir(mode=0o755)
             drain(place)
-            taken, peak = run(door, directory, count)
-            shutil.rmtree(directory)
-            times.append(taken / count)
-            peaks.append(peak)
+            measured = run(door, directory, count)
+            shutil.rmtree(directory, ignore_errors=measured is None)
+            if measured is None:
+                left_out.append(f"{count:,} files by {door}, {place.name}: more than {LONGEST:g} s here")
+                return found
+            times.append(measured[0] / count)
+            peaks.append(measured[1])
         each = min(times)
         found[count] = (times, peaks)
     return found

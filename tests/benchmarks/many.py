@@ -109,7 +109,7 @@ def _thousand(kind: str, place: Path, program: Many | None, rounds: int, count: 
             contenders[SAME] = _once(place / f"c-{replaced}", program.save, count, replaced=bool(replaced))
         state = "replaced" if replaced else "new"
         measured = Rounds(
-            f"{count:,} files of 4 KiB, {state}, fresh {kind}, durable", contenders, rounds, seconds=30
+            f"{count:,} files of 4 KiB, {state}, fresh {kind}, durable", contenders, rounds, seconds=45
         )
         found.findings += [
             measured.ratio(RECIPE, BATCH, Target(faster, at_least=True)),

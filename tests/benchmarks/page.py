@@ -221,16 +221,25 @@ def with_comparison(readme: str, figures: Path) -> str:
     _, end, after = rest.partition(_END)
     if not mark or not end:
         return readme
-    return f"{before}{_START}\n{_comparison('docs/proofs/peers.md', figures)}{_END}{after}"
+    return f"{before}{_START}\n{_compared(figures)}{_END}{after}"
 
 
 def _comparison(proofs: str, figures: Path) -> str:
+    """The table, and what it counts."""
+    rows = records.read("peers")["rows"]
+    kinds = [kind for kind in KINDS if any(row["file_system"] == kind for row in rows)]
+    cuts = sum(row["points"] for row in rows if row["name"] == "durably")
+    return (
+        f"{_compared(figures)}\nAfter how many of {cuts:,} power cuts ({', '.join(kinds)}) it was so, each "
+        f"library with its strongest\nsetting; [how it was done]({proofs}). A temporary is no loss: "
+        "`durably sweep` removes those of durably.\n"
+    )
+
+
+def _compared(figures: Path) -> str:
     """What each way to save loses, and what it costs."""
     rows = records.read("peers")["rows"]
-    if not rows:
-        return "Not recorded yet.\n"
     names = dict.fromkeys((row["name"], row["version"]) for row in rows)
-    kinds = [kind for kind in KINDS if any(row["file_system"] == kind for row in rows)]
     costs = _costs(figures)
     lines = [
         [
@@ -244,14 +253,7 @@ def _comparison(proofs: str, figures: Path) -> str:
         for name, version in names
     ]
     columns = ["saved with", "file torn", "acknowledged save lost", "temporary left"]
-    cuts = sum(row["points"] for row in rows if row["name"] == "durably")
-    cost = "The time is that of a flushed save of 4 KiB on ext4, beside durably's. " if costs else ""
-    return (
-        f"{table([*columns, *(['time'] if costs else [])], lines)}\n"
-        f"Of {cuts:,} power cuts ({', '.join(kinds)}), those after which it was so, each library at its "
-        f"strongest setting; [how it was done]({proofs}). {cost}A temporary is no loss: `durably sweep` "
-        f"removes those of durably.\n"
-    )
+    return table([*columns, *(["time, 4 KiB on ext4"] if costs else [])], lines)
 
 
 def _called(name: str, version: str) -> str:

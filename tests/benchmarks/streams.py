@@ -59,7 +59,7 @@ def large(parent: Path, rounds: int, mebibytes: int) -> Found:
                 LATE: timed(partial(late, path, mebibytes << 20), before),
                 OURS: timed(partial(early, path, mebibytes << 20), before),
             }
-            measured = Rounds(f"{mebibytes} MiB {kind}, {place}, durable", contenders, rounds, seconds=90)
+            measured = Rounds(f"{mebibytes} MiB {kind}, {place}, durable", contenders, rounds, seconds=60)
             found.findings.append(measured.ratio(LATE, OURS, Target(1.3, at_least=True)))
     return found
 

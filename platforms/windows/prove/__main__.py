@@ -41,14 +41,15 @@ def main(arguments: list[str]) -> int:
         what, *rest = arguments
     if what == "all":
         return max(_other(version, rest) for version in suite.VERSIONS)
-    if what == "ci":
-        what, rest = _mine(), [*suite.SHORT, *rest]
-    if what not in suite.VERSIONS or (RECORD in rest and rest != [RECORD]):
+    short = what == "ci"
+    if short:
+        what = _mine()
+    if what not in suite.VERSIONS or (RECORD in rest and (short or rest != [RECORD])):
         print(__doc__, file=sys.stderr)
         return WRONG
     if rest == [RECORD]:
         return _recorded(what)
-    return _run(what, rest)
+    return _run(what, rest, short=short)
 
 
 def _mine() -> str:
@@ -67,7 +68,7 @@ def _recorded(version: str) -> int:
         print("the sandbox has a /tmp of its own: what lies there cannot be changed", file=sys.stderr)
         return WRONG
     with tempfile.TemporaryFile("w+", encoding="utf-8") as findings:
-        code = _run(version, [], findings)
+        code = _run(version, [], findings=findings)
         findings.seek(0)
         found = findings.read()
     if not found:
@@ -76,13 +77,13 @@ def _recorded(version: str) -> int:
     return page.main(check=False) or code
 
 
-def _run(version: str, arguments: list[str], findings: IO[str] | None = None) -> int:
+def _run(version: str, arguments: list[str], *, short: bool = False, findings: IO[str] | None = None) -> int:
     tools = machine.look(version)
     if isinstance(tools, str):
         print(f"cannot run here: {tools}", file=sys.stderr)
         return CANNOT
     try:
-        return sandbox.alone(lambda: suite.run(version, arguments, tools, findings))
+        return sandbox.alone(lambda: suite.run(version, arguments, tools, short=short, findings=findings))
     except sandbox.UnavailableError as error:
         print(f"cannot run here: {error}", file=sys.stderr)
         return CANNOT

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, NamedTuple
 
 from . import install, report
 from .sandbox import MEMORY
@@ -26,12 +26,19 @@ _PARTS = (
     "src", "tests", "platforms", "docs", ".ci", ".github",
     "pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "CONTRIBUTING.md",
 )  # fmt: skip
-#: Where the tests put their files.
-DRIVES = {"C:": "C:\\tmp", "a drive that maps a folder of Linux": "L:\\"}
-#: What `python -m prove ci` runs.
-SHORT = tuple(
-    f"tests/test_{name}.py"
-    for name in ("windows", "windows_ends", "windows_groups", "names", "filesystem_abstract")
+
+
+class Drive(NamedTuple):
+    """Where the tests put their files. ``short``: of the modules, what `python -m prove ci` runs there."""
+
+    name: str
+    place: str
+    short: tuple[str, ...]
+
+
+DRIVES = (
+    Drive("C:", "C:\\tmp", ("windows", "windows_groups", "names", "create_only", "filesystem_abstract")),
+    Drive("a drive that maps a folder of Linux", "L:\\", ("windows", "windows_ends", "staged_directory")),
 )
 # Wine takes TEMP from its registry, not from its environment.
 _START = """
@@ -43,10 +50,13 @@ _VERSION = "import sys; print(sys.version.split()[0])"
 _NEVER = shutil.ignore_patterns("__pycache__", ".hypothesis", ".pytest_cache", "*.pyc")
 
 
-def run(version: str, arguments: Sequence[str], tools: Tools, findings: IO[str] | None = None) -> int:
+def run(
+    version: str, arguments: Sequence[str], tools: Tools, *, short: bool, findings: IO[str] | None
+) -> int:
     """Set everything up and run pytest on both drives at once; the worse of the exit codes.
 
-    ``findings``: gets what the tests have found out, as JSON.
+    ``short``: only what has something of Windows to show, half of it on each drive. ``findings``: gets what
+    the tests have found out, as JSON.
     """
     started = time.monotonic()
     copy, linux = MEMORY / "copy", MEMORY / "linux"
@@ -66,14 +76,19 @@ def run(version: str, arguments: Sequence[str], tools: Tools, findings: IO[str] 
     command = [tools.wine, str(exe), "-X", "utf8", "-c", _START]
     # Of the two forms only the older one takes the figures that tests record.
     told = ["-o", "junit_family=xunit1", "--junitxml"]
-    runs = [
-        (drive, _start([*command, place, *told, f"C:\\reports\\{place[0]}.xml", *arguments], environment))
-        for drive, place in DRIVES.items()
-    ]
-    code = max([_finish(drive, run, started) for drive, run in runs])
+    runs: list[tuple[str, subprocess.Popen[bytes]]] = []
+    for drive in DRIVES:
+        chosen = [f"tests/test_{name}.py" for name in drive.short] if short else []
+        all_of_it = [*command, drive.place, *told, _report(drive), *chosen, *arguments]
+        runs.append((drive.name, _start(all_of_it, environment)))
+    code = max([_finish(name, run, started) for name, run in runs])
     if findings is not None:
         _tell(findings, prefix / "drive_c" / "reports", [tools.wine, str(exe)], environment)
     return code
+
+
+def _report(drive: Drive) -> str:
+    return f"C:\\reports\\{drive.place[0]}.xml"
 
 
 def _tell(findings: IO[str], reports: Path, python: list[str], environment: dict[str, str]) -> None:
@@ -81,7 +96,7 @@ def _tell(findings: IO[str], reports: Path, python: list[str], environment: dict
         "python": _output([*python, "-c", _VERSION], environment),
         "wine": _output([python[0], "--version"], environment),
     }
-    drives = {drive: report.read(reports / f"{place[0]}.xml") for drive, place in DRIVES.items()}
+    drives = {drive.name: report.read(reports / f"{drive.place[0]}.xml") for drive in DRIVES}
     json.dump({"about": about, "drives": drives}, findings)
     findings.flush()
 

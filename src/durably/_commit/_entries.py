@@ -7,6 +7,7 @@ import os
 import stat
 from abc import ABC, abstractmethod
 
+from durably._commit import _liveness
 from durably._commit._flags import CREATE, DIRECTORY, LOCK, NOFOLLOW, PRIVATE, READ
 from durably._commit._publishing import NO_LINK
 from durably._errors import UnsupportedError
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
     from durably._commit._posix import Posix
 
-_LOCK_AND_WAIT = 2  # LOCK_EX
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 # Where the number of a file may be another after the next mount: FAT and its kin have no inodes.
 _UNNUMBERED = {"vfat", "msdos", "exfat", "fat", "fat32"}
@@ -185,14 +185,13 @@ class PosixEntries(Entries):
 
     def take(self, lock: int) -> None:
         try:
-            self.calls.flock(lock, _LOCK_AND_WAIT)
+            _liveness.take_alone(self.calls, lock)
         except OSError as error:
             message = f"the root of a transaction cannot be locked here ({error.strerror})"
             raise UnsupportedError(error.errno or errno.ENOTSUP, message) from error
 
     def unlock(self, lock: int) -> None:
-        # Never LOCK_UN: in a forked child that would take the lock from the parent.
-        self.calls.close(lock)
+        _liveness.let_in(self.calls, lock)
 
     def hold(self, fd: int) -> bool:
         try:

@@ -33,7 +33,7 @@ def enter(calls: Syscalls, save: Save, path: str, start: int | None) -> int:
         return _open_otherwise(calls, save, head, start, error)
 
 
-def borrow(calls: Syscalls, save: Save, directory: int, identity: object) -> bool:
+def borrow(calls: Syscalls, save: Save, directory: int, identity: tuple[int, int]) -> bool:
     """Have a directory that another save has open, if the path still leads to it."""
     head, _, name = save.path.rpartition("/")
     if name in ("", ".", ".."):
@@ -42,7 +42,8 @@ def borrow(calls: Syscalls, save: Save, directory: int, identity: object) -> boo
         there = calls.stat(head)
     except OSError:
         return False  # `enter` meets it as well, and tells
-    if (there.st_dev, there.st_ino) != identity:
+    device, inode = identity
+    if there.st_ino != inode or there.st_dev != device:
         return False
     save.directory = save.staging = save.borrowed = directory
     save.name = name

@@ -23,4 +23,6 @@ PLAIN = 0o666
 
 LOCK = 2 | 4  # LOCK_EX | LOCK_NB, the same on every system; fcntl does not import on Windows
 SHARED_LOCK = 1 | 4  # LOCK_SH | LOCK_NB
+LOCK_AND_WAIT = 2  # LOCK_EX
+UNLOCK = 8  # LOCK_UN
 F_SETFL = 4

@@ -236,7 +236,7 @@ class Posix(Routine):
         status = self.calls.fstat(directory)
         return status.st_dev, status.st_ino
 
-    def borrow(self, save: Save, directory: int, identity: object) -> bool:
+    def borrow(self, save: Save, directory: int, identity: Any) -> bool:
         return _entry.borrow(self.calls, save, directory, identity)
 
     def keep_directory(self, directory: int) -> int:
@@ -246,7 +246,7 @@ class Posix(Routine):
         return _liveness.shelter(self.calls, directory)
 
     def unshelter(self, shelter: int) -> None:
-        self.calls.close(shelter)
+        _liveness.unshelter(self.calls, shelter)
 
     def claim_directory(self, directory: int) -> int | None:
         return _liveness.claim_directory(self.calls, directory)

@@ -118,7 +118,7 @@ class Routine(ABC):
     def identify(self, directory: Any) -> object:
         """By what an open directory is known again, whichever path leads to it."""
 
-    def borrow(self, save: Save, directory: Any, identity: object) -> bool:
+    def borrow(self, save: Save, directory: Any, identity: Any) -> bool:
         """Have a save use an open directory that its path led to before. False: it leads elsewhere now.
 
         In place of the first half of `locate`; `examine` is the other.

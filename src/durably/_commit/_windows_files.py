@@ -27,7 +27,9 @@ _BUSY = {win.ERROR_ACCESS_DENIED, win.ERROR_SHARING_VIOLATION, win.ERROR_LOCK_VI
 NO_POSIX_RENAME = {win.ERROR_INVALID_PARAMETER, win.ERROR_NOT_SUPPORTED, win.ERROR_INVALID_FUNCTION}
 TAKEN = {win.ERROR_ALREADY_EXISTS, win.ERROR_FILE_EXISTS}
 # A reader that opens the file again and again leaves gaps of a few per cent: many tries meet one. With
-# pauses of up to 0.1 s, one save in seven failed under Wine.
+# pauses of up to 0.1 s, one save in seven failed under Wine; with a short one after each try, one in 300 on
+# a machine so busy that the time was used up by few of them.
+_TRIES = 16
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.0005, 0.002
 _LEAST_SHARE = 0.25
 
@@ -132,21 +134,25 @@ class Files:
             pass
 
     def patiently(self, act: Callable[[], T], refuse: Callable[[], None] | None = None) -> T:
-        """Repeat what fails because others hold the file, for a while, with growing pauses.
+        """Repeat what fails because others hold the file, for a while, many times and with short pauses.
 
         ``refuse``: called on "access denied", to raise where that will never change.
         """
         calls = self.calls
         deadline = None
         pause, paused = _FIRST_PAUSE, 0.0
+        tries = 0
         while True:
             try:
                 return act()
             except OSError as error:
                 if code(error) not in _BUSY:
                     raise
-                if code(error) == win.ERROR_ACCESS_DENIED and refuse is not None:
+                if tries == 0 and code(error) == win.ERROR_ACCESS_DENIED and refuse is not None:
                     refuse()
+                tries = (tries + 1) % _TRIES
+                if tries:
+                    continue
                 now = calls.clock()
                 deadline = now + self.patience if deadline is None else deadline
                 # On a busy machine the time can pass almost without a try.

@@ -34,9 +34,11 @@ def _interrupted(top: str) -> Iterator[str]:
             yield below
         # Only now: what was put back is looked at as well.
         with os.scandir(directory) as entries:
-            for entry in entries:
-                if entry.is_dir(follow_symlinks=False) and _may_look(entry, device):
-                    waiting.append(f"{below}/{entry.name}" if below else entry.name)
+            waiting += [
+                f"{below}/{entry.name}" if below else entry.name
+                for entry in entries
+                if entry.is_dir(follow_symlinks=False) and _may_look(entry, device)
+            ]
 
 
 def _has_something(directory: str) -> bool:

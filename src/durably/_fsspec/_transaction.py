@@ -156,7 +156,9 @@ class TransactionCore:
             raise
         left = staging.log.discard_asides()
         if left:
-            _log.warning("the transaction is committed; what it has removed is left over: %s", ", ".join(left))
+            _log.warning(
+                "the transaction is committed; what it has removed is left over: %s", ", ".join(left)
+            )
 
     def __del__(self) -> None:
         if self._is_open and self._staging is not None and self._generation == _forks.generation:

@@ -11,7 +11,7 @@ import errno
 from durably import _names
 from durably._errors import NotDurableError, OutcomeUnknownError, RecoveryNeededError, UnsupportedError
 from durably._saving import note_leftovers
-from durably._txn import _journal, _moves, _recovery
+from durably._txn import _journal, _moves_back, _recovery
 from durably._txn._journal import BACK, FORWARD
 from durably._txn._operations import identity
 from durably._txn._states import found, step_forward
@@ -220,7 +220,7 @@ def _conclude(root: Root, operations: list[Operation]) -> None:
 
 def _end(root: Root, operations: list[Operation]) -> None:
     if root.log is not None:
-        _moves.remove(root, root.log)  # first: without the journal it would have everything put back
+        _moves_back.remove(root, root.log)  # first: without the journal it would have everything put back
     _recovery.conclude(root, operations)
 
 

@@ -7,7 +7,7 @@ import errno
 from durably import _forks, _names
 from durably._save import CLOSED, Save
 from durably._syscalls import write_all
-from durably._txn import _moves
+from durably._txn import _moves, _moves_back
 from durably._txn._moves import Move, known_by
 
 TYPE_CHECKING = False
@@ -154,7 +154,7 @@ class MoveLog:
     def put_back(self) -> None:
         """Undo all moves. Raises OSError where that cannot be: then a recovery has to."""
         if self.name is not None and self.root.log is not None:
-            _moves.put_back(self.root, self.moves)
+            _moves_back.put_back(self.root, self.moves)
             self._forget()
             self.root.flush()
 

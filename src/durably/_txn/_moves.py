@@ -1,4 +1,4 @@
-"""What a transaction has moved before its commit: the log that tells of it, and putting it back.
+"""What a transaction has moved before its commit, and the log that tells of it.
 
     <checksum> ["durably-moves", <version>, <number of the root>, <moves that it has from the start>]
     <checksum> [[where it was], [where it is], <number>, <size>, <time>]
@@ -11,18 +11,15 @@ last, means nothing any more. An "aside" is what was moved to a temporary's name
 
 from __future__ import annotations
 
-import errno
-import os
 import stat
 import zlib
 
 from durably import _names
-from durably._errors import RecoveryConflictError, RecoveryNeededError
 from durably._txn._operations import Identity
-from durably._txn._states import found
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterable
     from typing import Any
 
@@ -149,184 +146,3 @@ def flush(root: Root, moves: Iterable[Move]) -> None:
             root.flush_directories([where])
         except (FileNotFoundError, NotADirectoryError):
             pass  # it was moved itself, or is gone
-
-
-# Putting back.
-
-
-def put_back(root: Root, moves: list[Move], maker: _names.Maker | None = None) -> None:
-    """Undo the moves, the last first. Doing it again, after a part or all of it was done, does the rest.
-
-    ``maker``: a dead process, whose temporaries do not keep a directory that was made in the place of
-    another from being removed.
-
-    Raises RecoveryConflictError where something else has come to a place, or what belongs there is gone:
-    what had been moved later was put back then, the rest lies where it was.
-    """
-    for each in reversed(moves):
-        _put_back(root, each, maker)
-    moved_on: set[Parts] = set()
-    for each in moves:
-        if each.old not in moved_on:
-            there = _lookup(root, each.old)
-            if there is None or there.st_ino != each.known.number:
-                raise _conflict(root, each, "is gone")
-        moved_on.add(each.new)
-    flush(root, moves)
-
-
-def _put_back(root: Root, move: Move, maker: _names.Maker | None) -> None:
-    there = _lookup(root, move.new)
-    if there is None or not move.known.was_of(there):
-        return  # it was not moved, or is back: that is looked at last
-    try:
-        directory = root.walk(move.old[:-1])
-    except (FileNotFoundError, NotADirectoryError):
-        raise _conflict(root, move, "has no directory any more") from None
-    source = None
-    try:
-        source = root.walk(move.new[:-1])
-        at = found(root, directory, move.old[-1])
-        if at is not None and at.st_ino == there.st_ino:
-            root.entries.unlink(source, move.new[-1])  # it was linked to its new name, and no more
-        elif at is None or _clear(root, directory, move.old[-1], at, maker):
-            root.entries.move(source, move.new[-1], directory, move.old[-1], replace=False)
-        else:
-            raise _conflict(root, move, "was made by somebody else")
-    finally:
-        root.leave(directory)
-        if source is not None:
-            root.leave(source)
-
-
-def _clear(
-    root: Root, directory: Any, name: str, there: os.stat_result, maker: _names.Maker | None
-) -> bool:
-    """Remove a directory in which nothing is. False: it is something else."""
-    if not stat.S_ISDIR(there.st_mode) or not _is_hollow(root, directory, name, maker):
-        return False
-    root.routine.remove_entry(directory, name)
-    return True
-
-
-def _is_hollow(root: Root, above: Any, name: str, maker: _names.Maker | None) -> bool:
-    directory = root.entries.enter(above, name)
-    try:
-        for each in root.routine.calls.listdir(directory):
-            made = _names.parse(each)
-            if made is not None and maker is not None and str(made[1]) == str(maker):
-                continue
-            there = found(root, directory, each)
-            if there is None:
-                continue
-            if not stat.S_ISDIR(there.st_mode) or not _is_hollow(root, directory, each, maker):
-                return False
-    finally:
-        root.leave(directory)
-    return True
-
-
-def _lookup(root: Root, parts: Parts) -> os.stat_result | None:
-    try:
-        directory = root.walk(parts[:-1])
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    try:
-        return found(root, directory, parts[-1])
-    finally:
-        root.leave(directory)
-
-
-def _conflict(root: Root, move: Move, reason: str) -> RecoveryConflictError:
-    message = (
-        f"{root.full(move.old)}, which an unfinished transaction had moved, {reason}. What was moved is, or "
-        f"was, {root.full(move.new)}: make room for it, or copy it elsewhere; then recover again. Or remove "
-        f"the log of the moves, a file {_names.PREFIX}u-* in {root.path}, to leave everything as it is"
-    )
-    return RecoveryConflictError(errno.ESTALE, message, root.path, (os.path.join(*move.old),))
-
-
-# After a crash.
-
-
-def recover(root: Root) -> tuple[Parts, ...]:
-    """Put back what dead transactions have moved below a locked root. Returns where it was.
-
-    Raises what `put_back` raises, and RecoveryNeededError for a log that cannot be acted on.
-    """
-    done: list[Parts] = []
-    for name in sorted(root.routine.calls.listdir(root.directory)):
-        made = _names.parse(name)
-        if made is not None and made[0] == "u":
-            done += _recover_one(root, name, made[1])
-    return tuple(dict.fromkeys(done))
-
-
-def _recover_one(root: Root, name: str, maker: _names.Maker) -> list[Parts]:
-    try:
-        claim = root.routine.claim(root.directory, name)
-    except FileNotFoundError:
-        return []
-    if claim is None:
-        return []  # its transaction lives
-    claim = root.entries.claimed(claim)
-    try:
-        moves = read(root, name)
-        put_back(root, moves, None if _may_live(root, maker) else maker)
-        remove(root, name)
-    finally:
-        if claim is not None:
-            root.routine.disclaim(claim)
-    return [each.old for each in moves]
-
-
-def stand(root: Root) -> bool:
-    """Whether there is a log in a root."""
-    made = map(_names.parse, root.routine.calls.listdir(root.directory))
-    return any(each is not None and each[0] == "u" for each in made)
-
-
-def end(root: Root, name: str) -> list[tuple[Parts, str]]:
-    """Remove the log of a transaction that is committed. Returns where what was taken away lies."""
-    try:
-        moves = read(root, name)
-    except FileNotFoundError:
-        return []
-    remove(root, name)
-    return asides(moves)
-
-
-def remove(root: Root, name: str) -> None:
-    """Remove a log while no other transaction can look for it, and bring that to the device."""
-    try:
-        root.entries.unlink(root.directory, name)
-    except FileNotFoundError:
-        pass  # an interrupt has come after it was removed
-    if root.log == name:
-        root.log = None
-    root.flush()
-
-
-def _may_live(root: Root, maker: _names.Maker) -> bool:
-    """Whether the process still runs: the transaction has ended, and has left its log."""
-    here = _names.this_process()
-    return (maker.boot, maker.space) == (here.boot, here.space) and root.routine.is_running(maker)
-
-
-def read(root: Root, name: str) -> list[Move]:
-    """The moves of a log, none if it is over. Raises RecoveryNeededError if it cannot be acted on."""
-    root.check_trusted(name)
-    try:
-        decoded = decode(root.content(name))
-        if decoded is None:
-            return []
-        number, moves = decoded
-        if number != root.routine.lookup(root.directory, ".").st_ino:
-            raise ValueError("it was made in another directory, and moved or copied")
-    except ValueError as error:
-        message = (
-            f"the log of an unfinished transaction cannot be acted on: {error}; nothing was changed. It is "
-            f"{root.full((name,))}: look at the files, then remove it and sweep"
-        )
-        raise RecoveryNeededError(errno.EBADMSG, message, root.path) from error
-    return moves

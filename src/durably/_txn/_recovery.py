@@ -7,7 +7,7 @@ import os
 
 from durably import _names
 from durably._errors import RecoveryConflictError, RecoveryNeededError
-from durably._txn import _journal, _moves
+from durably._txn import _journal, _moves_back
 from durably._txn._journal import FORWARD
 from durably._txn._states import (
     CONFLICT,
@@ -70,7 +70,7 @@ def finish(root: Root, operations: list[Operation], log: str | None = None) -> b
         if conflicts or lost:
             raise _conflict(root, conflicts or lost)
         _act(root, _those(states, TODO), step_forward)
-    aside = [] if given_up or log is None else _moves.end(root, log)
+    aside = [] if given_up or log is None else _moves_back.end(root, log)
     conclude(root, operations)
     drop(root, operations)
     root.discard(aside)

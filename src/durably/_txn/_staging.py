@@ -203,8 +203,8 @@ class Staging:
             left = OSError()
             discard(routine, save, left)  # the directory, which is empty by now
             where = root.full(parts[:-1])  # a tree that it lies in will have its own name by then
-            names = map(os.path.basename, getattr(left, "leftovers", ()))
-            self.left += (os.path.join(where, name) for name in names)
+            dropped: tuple[str, ...] = getattr(left, "leftovers", ())
+            self.left += (os.path.join(where, os.path.basename(each)) for each in dropped)
         routine.release(save)
         root.notes.lost = (*root.notes.lost, *(each for each in save.lost if each not in root.notes.lost))
 
