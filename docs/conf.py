@@ -39,7 +39,9 @@ html_theme = "furo"
 html_title = f"durably {release}"
 html_static_path = ["_static"]
 html_css_files = ["durably.css"]
-html_theme_options = {"navigation_with_keys": True}
+html_theme_options = {"navigation_with_keys": True, "top_of_page_buttons": []}
+html_copy_source = False
+pygments_dark_style = "github-dark"
 copybutton_exclude = ".linenos, .gp, .go"
 
 myst_enable_extensions = ["colon_fence", "deflist"]
@@ -83,7 +85,7 @@ def no_overloads(*_: object) -> dict[str, list[object]]:
     return {}
 
 
-ModuleAnalyzer.overloads = property(no_overloads, no_overloads)  # type: ignore[assignment]
+ModuleAnalyzer.overloads = property(no_overloads, no_overloads)
 
 _TERM = re.compile(r"((?:``[^`]+``(?:, )?)+): (.*)")
 _SYSTEM = re.compile(r"\]\((?:\.\./)+platforms/(linux|macos|windows)/README\.md(#[\w-]*)?\)")
@@ -139,7 +141,7 @@ class Commands(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """A section for the group, and one for each command."""
-        group = click.Context(cli, info_name="durably", terminal_width=80)
+        group = click.Context(cli, info_name="durably", terminal_width=80, **cli.context_settings)
         return [
             self._section(group),
             *(

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from doors import folder
+from durably import _forks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 
@@ -18,3 +19,15 @@ def path() -> Iterator[Path]:
     """A target, not there yet, in a directory of its own where saves are fast."""
     with folder() as directory:
         yield directory / "target"
+
+
+@pytest.fixture
+def as_child() -> Iterator[Callable[[], None]]:
+    """Calling it makes this process the child of a fork, as far as durably knows."""
+    before, live, many = _forks.generation, dict(_forks._live), dict(_forks._many)
+    _forks._live.clear()
+    _forks._many.clear()
+    yield _forks._in_child
+    _forks.generation = before
+    _forks._live.update(live)
+    _forks._many.update(many)

@@ -45,6 +45,8 @@ class Door(NamedTuple):
     """Whether the temporary has no name while it is written, where the file system can do that."""
     goes_on: bool = False
     """Whether the data are appended to the old content."""
+    together: bool = False
+    """Whether it can save several files, so that an error need not name this one, nor have a receipt."""
 
     def content(self, old: bytes | None, data: bytes = NEW) -> bytes:
         """What the target holds after a save over ``old``."""
@@ -120,6 +122,66 @@ def _staged_new(path: Path, data: bytes, **options: Any) -> Receipt:
     return _staged(path, data, overwrite=False, **options)
 
 
+def _alone(batch: durably.Batch, save: Callable[[durably.Batch], object], path: Path) -> Receipt:
+    """What became of the only file of a batch. Raises its own error."""
+    try:
+        with batch:
+            save(batch)
+    except durably.BatchError as error:
+        assert error.receipt is not None
+        assert error.receipt is batch.receipt
+        own = error.receipt.failed[str(path)]
+        assert (error.path, error.errno) == (str(path), own.errno)
+        raise own from error
+    assert batch.receipt is not None
+    (receipt,) = batch.receipt.saved
+    return receipt
+
+
+def _batched(path: Path, data: bytes, **options: Any) -> Receipt:
+    return _alone(durably.Batch(**options), lambda batch: batch.write_bytes(path, data), path)
+
+
+def _batch_opened(path: Path, data: bytes, **options: Any) -> Receipt:
+    def save(batch: durably.Batch) -> None:
+        with batch.open(path, "wb") as file:
+            file.write(data)
+
+    return _alone(durably.Batch(**options), save, path)
+
+
+def _batch_created(path: Path, data: bytes, **options: Any) -> Receipt:
+    return _batched(path, data, overwrite=False, **options)
+
+
+def _in_transaction(save: Callable[[durably.Transaction, Path, bytes], object]) -> Callable[..., Receipt]:
+    """A transaction of one file, which is a plain save; its receipt as one of a file."""
+
+    def saved(path: Path, data: bytes, **options: Any) -> Receipt:
+        replaced = path.exists()
+        transaction = durably.Transaction(path.parent, **options)
+        with transaction as txn:
+            save(txn, path, data)
+        told = transaction.receipt
+        assert told is not None
+        assert (told.written, told.removed) == ((path.name,), ())
+        return Receipt(
+            str(path), len(data), replaced, False, told.durability, told.steps, told.skipped, told.lost
+        )
+
+    return saved
+
+
+def _transaction_opened(txn: durably.Transaction, path: Path, data: bytes) -> None:
+    with txn.open(path, "wb") as file:
+        file.write(data)
+
+
+def _transaction_staged(txn: durably.Transaction, path: Path, data: bytes) -> None:
+    with txn.staged_path(path) as temporary:
+        temporary.write_bytes(data)
+
+
 DOORS = (
     Door("write_bytes", durably.write_bytes),
     Door("write_text", _text),
@@ -143,10 +205,22 @@ DOORS = (
     Door("staged_path by rename", _staged_by_rename),
     Door("staged_path create", _staged_new, ("new",)),
 )
+BATCHED = (
+    Door("batch", _batched),
+    Door("batch open", _batch_opened),
+    Door("batch create", _batch_created, ("new",)),
+)
+TRANSACTED = (
+    Door("transaction", _in_transaction(durably.Transaction.write_bytes), together=True),
+    Door("transaction open", _in_transaction(_transaction_opened), together=True),
+    Door("transaction staged", _in_transaction(_transaction_staged), together=True),
+)
+"""Of one file each; of several: transactions.py. Of whole directories: trees.py."""
 BY_NAME = {door.name: door for door in DOORS}
 MAIN = tuple(BY_NAME[name] for name in ("write_bytes", "open wb", "staged_path"))
 CREATORS = tuple(BY_NAME[name] for name in ("write_bytes create", "open x", "staged_path create"))
 CASES = [(door, state) for door in DOORS for state in door.states]
+TRANSACTED_CASES = [(door, state) for door in TRANSACTED for state in door.states]
 MAIN_CASES = [(door, state) for door in MAIN for state in door.states]
 RENAMED = MAIN_CASES + [(door, "new") for door in CREATORS]
 """The cases in which the target gets its file in different ways."""
@@ -266,6 +340,10 @@ def named_leftovers(error: BaseException | None, receipt: Receipt | None) -> set
     if receipt is not None:
         end = " is left over: "
         paths += [why.partition(end)[0] for why in receipt.skipped.values() if end in why]
+        # A transaction names several at once.
+        several = end.removeprefix(" is ")
+        for why in receipt.skipped.values():
+            paths += why.removeprefix(several).split(", ") if why.startswith(several) else []
     return {os.path.basename(path) for path in paths}
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import signal
 import socket
 import struct
@@ -30,12 +31,13 @@ if TYPE_CHECKING:
 HOST = "127.0.0.1"
 USER, PASSWORD = "durably", "secret"
 _START = 60.0
+_REQUEST = re.compile(rb"((?:GET|HEAD|PUT|POST|PATCH|DELETE) \S+) HTTP/1.1\r\n")
 
 
 class Proxy:
     """Passes connections on to a server, and resets them once so many bytes have gone one way.
 
-    ``up``, ``down``: bytes passed since `arm`, to the server and from it.
+    ``up``, ``down``: bytes passed since `arm`, to the server and from it. ``asked``: HTTP's requests.
     """
 
     def __init__(self) -> None:
@@ -43,6 +45,7 @@ class Proxy:
         self.port = int(self._listener.getsockname()[1])
         self.target = 0
         self.up = self.down = 0
+        self.asked: list[str] = []
         self.was_cut = False
         self.delay = 0.0
         self._at: tuple[str, int] | None = None
@@ -83,6 +86,8 @@ class Proxy:
             while data := source.recv(1 << 16):
                 if self.delay:
                     time.sleep(self.delay)
+                if way == "up" and (request := _REQUEST.match(data)):  # no client sends two at once
+                    self.asked.append(request[1].decode())
                 whole = self._allowed(way, len(data))
                 sink.sendall(data[:whole])
                 if whole < len(data):

@@ -25,7 +25,7 @@ from capabilities import (
 )
 from disk import Refusing, as_nobody, mode, names, run, untouched
 from doors import LEVELS, LINUX, NEW, OLD, WAYS, Door, Way, attempt, in_child, prepare, read, shown
-from durably import Batch, BatchError, NotDurableError, Receipt
+from durably import Batch, BatchError, NotDurableError
 from durably._syscalls import Syscalls
 from durably.testing import RecordingSyscalls, every_failure, use
 from fakes import FakeMacOS, FakeWindows
@@ -43,52 +43,15 @@ pytestmark = [needs_posix, needs_linux, needs_proc]
 MANY = 40
 
 
-def unwrapped(batch: Batch, path: Path, error: BatchError) -> Exception:
-    """The error of one file, with what could not be removed at all."""
-    assert error.receipt is not None
-    assert error.receipt is batch.receipt
-    own = error.receipt.failed[str(path)]
-    assert (error.path, error.errno) == (str(path), own.errno)
-    return own
-
-
-def one(path: Path, data: bytes, **options: Any) -> Receipt:
-    batch = Batch(**options)
-    try:
-        with batch:
-            batch.write_bytes(path, data)
-    except BatchError as error:
-        raise unwrapped(batch, path, error) from error
-    assert batch.receipt is not None
-    (receipt,) = batch.receipt.saved
-    return receipt
-
-
-def opened(path: Path, data: bytes, **options: Any) -> Receipt:
-    batch = Batch(**options)
-    try:
-        with batch, batch.open(path, "wb") as file:
-            file.write(data)
-    except BatchError as error:
-        raise unwrapped(batch, path, error) from error
-    assert batch.receipt is not None
-    (receipt,) = batch.receipt.saved
-    return receipt
-
-
-def created(path: Path, data: bytes, **options: Any) -> Receipt:
-    return one(path, data, overwrite=False, **options)
-
-
-ONE = (Door("batch", one), Door("batch open", opened), Door("batch create", created, ("new",)))
+ONE = doors.BATCHED
 CASES = [(door, state) for door in ONE for state in door.states]
 
 
 @pytest.fixture
 def shared(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have few files flushed together, also in memory."""
-    monkeypatch.setattr("durably._staging._OPEN_FILES", 2)
-    monkeypatch.setattr("durably._staging._WORTHWHILE", 1)
+    monkeypatch.setattr("durably._staging.OPEN_FILES", 2)
+    monkeypatch.setattr("durably._disk._WORTHWHILE", 1)
     monkeypatch.setattr("durably._commit._linux.Linux.common_flush", lambda self, directory: "8:1")
     monkeypatch.setattr("durably._commit._linux.Linux.is_quiet", lambda self, files, size: True)
 
@@ -669,7 +632,7 @@ def test_an_interrupt_that_is_caught_in_the_block_loses_nothing_in_silence(
     number: int, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It breaks off the flushes of files that were added before."""
-    monkeypatch.setattr("durably._staging._OPEN_FILES", 4)
+    monkeypatch.setattr("durably._staging.OPEN_FILES", 4)
 
     class Once(Syscalls):
         def __init__(self) -> None:
@@ -1039,7 +1002,7 @@ def test_on_other_systems_each_file_is_flushed(
     system: str, on_error: Any, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And when a call fails, the same holds as here."""
-    monkeypatch.setattr("durably._staging._OPEN_FILES", 2)
+    monkeypatch.setattr("durably._staging.OPEN_FILES", 2)
     targets = [path.parent / str(number) for number in range(5)]
     base = FakeWindows if system == "win32" else FakeMacOS
     for table in every_failure(system=system, base=base()):
@@ -1065,7 +1028,7 @@ def test_on_other_systems_each_file_is_flushed(
 
 def test_a_batch_on_windows_is_told_from_a_dead_one(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By a handle on the directory, as a closed file has none of its own."""
-    monkeypatch.setattr("durably._staging._OPEN_FILES", 2)
+    monkeypatch.setattr("durably._staging.OPEN_FILES", 2)
     monkeypatch.setattr("durably._names._boot", lambda: "0")
     durably._names.forget()
     try:

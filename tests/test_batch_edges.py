@@ -12,13 +12,13 @@ import pytest
 from capabilities import needs_linux, needs_posix, needs_proc
 from disk import NEW, OLD, names
 from doors import descriptors, named_leftovers
-from durably import Batch, BatchError, _forks
+from durably import Batch, BatchError
 from durably._syscalls import Syscalls
 from durably.testing import RecordingSyscalls, use
 from fakes import FakeWindows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
 pytestmark = [needs_posix, needs_linux, needs_proc]
@@ -27,8 +27,8 @@ pytestmark = [needs_posix, needs_linux, needs_proc]
 @pytest.fixture
 def shared(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have few files flushed together, also in memory."""
-    monkeypatch.setattr("durably._staging._OPEN_FILES", 2)
-    monkeypatch.setattr("durably._staging._WORTHWHILE", 1)
+    monkeypatch.setattr("durably._staging.OPEN_FILES", 2)
+    monkeypatch.setattr("durably._disk._WORTHWHILE", 1)
     monkeypatch.setattr("durably._commit._linux.Linux.common_flush", lambda self, directory: "8:1")
     monkeypatch.setattr("durably._commit._linux.Linux.is_quiet", lambda self, files, size: True)
 
@@ -243,17 +243,6 @@ def test_a_big_file_is_written_out_while_others_are_staged(path: Path, shared: N
             batch.write_bytes(path.with_name(f"little {name}"), NEW)
         assert table.names.count("sync_file_range") == 3
     assert all(path.with_name(name).read_bytes() == big for name in "abc")
-
-
-@pytest.fixture
-def as_child() -> Iterator[Callable[[], None]]:
-    before, live, many = _forks.generation, dict(_forks._live), dict(_forks._many)
-    _forks._live.clear()
-    _forks._many.clear()
-    yield _forks._in_child
-    _forks.generation = before
-    _forks._live.update(live)
-    _forks._many.update(many)
 
 
 def test_a_childs_batch_is_closed_and_its_parents(path: Path, as_child: Callable[[], None]) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +16,7 @@ import pytest
 import examples
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 PROJECT = Path(__file__).parent.parent
 DOCS = PROJECT / "docs"
@@ -31,7 +33,7 @@ def pages_with(language: str) -> list[str]:
     ]
 
 
-def run_page(page: dict[str, object], **where: Any) -> subprocess.CompletedProcess[str]:
+def run_page(page: Mapping[str, object], **where: Any) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-W", "error::ResourceWarning", examples.__file__]
     told = json.dumps(page)
     return subprocess.run(command, input=told, capture_output=True, text=True, check=False, **where)
@@ -81,6 +83,18 @@ def test_the_commands_run_and_print_what_is_shown(name: str, tmp_path: Path) -> 
             assert done.returncode == 0, (command.line, done.stdout)
             assert examples.is_shown(done.stdout, command.output), (command, done.stdout)
     assert not list(tmp_path.rglob(".durably-*"))
+
+
+@pytest.mark.parametrize("module", ["durably", "durably.testing", "durably.filesystem", "durably.stores"])
+def test_the_reference_has_every_public_name(module: str) -> None:
+    if module != "durably.testing":
+        pytest.importorskip("fsspec")
+    reference = "".join(page.read_text(encoding="utf-8") for page in (DOCS / "reference").glob("*.md"))
+    shown = set(re.findall(r"^\.\. auto\w+:: ([\w.]+)", reference, re.MULTILINE))
+    for listed in re.finditer(r"automodule:: ([\w.]+)\n   :members: (.*)", reference):
+        shown |= {f"{listed[1]}.{name.strip()}" for name in listed[2].split(",")}
+    names = {f"{module}.{name}" for name in importlib.import_module(module).__all__}
+    assert names <= shown, sorted(names - shown)
 
 
 def run(sources: list[tuple[int, str]], setup: str = "") -> subprocess.CompletedProcess[str]:

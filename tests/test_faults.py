@@ -10,11 +10,14 @@ import errno
 import os
 import stat
 import struct
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import doors
+import durably
+import trees
 from capabilities import needs_linux, needs_proc
 from doors import (
     CASES,
@@ -24,6 +27,7 @@ from doors import (
     MAIN_CASES,
     NEW,
     RENAMED,
+    TRANSACTED_CASES,
     WAYS,
     Door,
     Way,
@@ -33,6 +37,7 @@ from doors import (
     shown,
 )
 from durably import NotDurableError, OutcomeUnknownError, Receipt, TornError, UnsupportedError
+from durably._options import Record
 from durably._syscalls import Syscalls
 from durably.testing import ERRORS, Call, FailingSyscalls, every_failure, use
 
@@ -77,7 +82,9 @@ COVERING = [
     for number, (door, state) in enumerate(CASES)
     for shift, way in enumerate(WAYS)
 ]
-THOROUGH = [(door, state, LINUX, level) for door in MAIN for state in door.states for level in LEVELS]
+THOROUGH = [(door, state, LINUX, level) for door in MAIN for state in door.states for level in LEVELS] + [
+    (door, state, LINUX, LEVELS[number % 3]) for number, (door, state) in enumerate(TRANSACTED_CASES)
+]
 
 
 def dressed(path: Path, state: str, *, with_acl: bool = False) -> bytes | None:
@@ -106,6 +113,8 @@ class Turn:
         self.carries = True
         self.old = old
         self.new = door.content(old)
+        self.together = door.together
+        self.flushes_names = level == "durable" or (door.together and level == "consistent")
         self.before = path.stat() if old is not None else None
         self.attributes = _attributes(path) if old is not None else {}
         self.open = doors.descriptors()
@@ -114,7 +123,9 @@ class Turn:
         told = f"{self.table.failed} with {errno.errorcode[self.table.error]}: {error!r}, {receipt}"
         content = read(self.path)
         assert content in (self.old, self.new), told
-        assert doors.beside(self.path) == doors.named_leftovers(error, receipt), told
+        left, named = doors.beside(self.path), doors.named_leftovers(error, receipt)
+        # Where nothing can be opened any more, a transaction names what it could not look for.
+        assert left == named or (self.together and self.table.forever and left <= named), told
         assert doors.descriptors() == self.open, told
         if error is None or isinstance(error, NotDurableError):
             self._check_published(receipt, error, content, told)
@@ -126,7 +137,7 @@ class Turn:
         if not isinstance(error, UnsupportedError):
             assert type(error).__module__ == "builtins", told
             assert error.errno == self.table.error, told
-        assert error.filename == str(self.path), told
+        assert error.filename == str(self.path) or self.together, told
         if self.before is None:
             assert not self.path.exists(), told
             return
@@ -143,7 +154,9 @@ class Turn:
             assert error.errno == self.table.error, told
             assert error.path == str(self.path), told
             assert error.errno != errno.EINVAL, told  # "no flush for directories here" is no failure
-            assert self.level == "durable", told
+            assert self.flushes_names, told
+            if self.together and error.receipt is None:
+                return
             receipt = error.receipt
         assert receipt is not None, told
         assert (receipt.path, receipt.size) == (str(self.path), len(self.new)), told
@@ -157,7 +170,7 @@ class Turn:
         before, after = self._flushes()
         assert bool(before) == (self.level != "none"), told
         assert bool({"fsync", "syncfs"} & set(receipt.steps)) == (self.level != "none"), told
-        if self.level == "durable" and error is None:
+        if self.flushes_names and error is None:
             assert ("fsync directory" in receipt.steps) == bool(after), told
             assert ("fsync directory" in receipt.skipped) == (not after), told
         else:
@@ -283,6 +296,42 @@ def test_early_write_out(door: Door, state: str, path: Path, monkeypatch: pytest
     for table in every_failure():
         turn = Turn(door, path, dressed(path, state), table, "durable", LINUX)
         turn.check(*attempt(door.save, path, NEW))
+
+
+# Each public way to save, and a door of each list that goes through it; what saves whole directories is
+# met by the same in test_staged_directory_faults.py, what saves several files in test_batch.py,
+# test_transaction.py and test_recover.py, and stores in test_stores_faults.py.
+GOES_THROUGH = {
+    "AtomicWriter": "commit by hand",
+    "Batch.open": "batch open",
+    "Batch.write_bytes": "batch",
+    "Transaction.open": "transaction open",
+    "Transaction.staged_path": "transaction staged",
+    "Transaction.write_bytes": "transaction",
+    "atomic_write": "atomic_write",
+    "open": "open wb",
+    "staged_directory": "replaced",
+    "staged_path": "staged_path",
+    "write_bytes": "write_bytes",
+    "write_text": "write_text",
+}
+# The first two are write_bytes with other arguments; the rest change no content.
+_NO_WAYS = {"Batch.write_text", "Transaction.write_text", "probe", "recover", "sweep"}
+_NO_SAVERS = (Exception, StrEnum, Receipt, Record)
+
+
+def test_every_public_way_to_save_goes_through_the_lists() -> None:
+    ways = set()
+    for name in durably.__all__:
+        member = getattr(durably, name)
+        if name in ("Batch", "Transaction"):
+            methods = {each for each in dir(member) if each.startswith(("open", "write_", "staged_"))}
+            ways |= {f"{name}.{each}" for each in methods}
+        elif not (isinstance(member, type) and issubclass(member, _NO_SAVERS)):
+            ways.add(name)
+    assert ways - _NO_WAYS == set(GOES_THROUGH)
+    known = {door.name for door in (*doors.DOORS, *doors.BATCHED, *doors.TRANSACTED)}
+    assert set(GOES_THROUGH.values()) <= known | {way.name for way in trees.WAYS}
 
 
 class Lost(Syscalls):

@@ -30,6 +30,7 @@ from doors import (
     NEW,
     OLD,
     RENAMED,
+    TRANSACTED_CASES,
     WAYS,
     Door,
     Way,
@@ -79,7 +80,9 @@ class Interrupting(RecordingSyscalls):
 
 
 # Every door on Linux; on the other ways the doors that differ there.
-EACH = [(door, state, LINUX, LEVELS[number % 3]) for number, (door, state) in enumerate(CASES)] + [
+EACH = [
+    (door, state, LINUX, LEVELS[number % 3]) for number, (door, state) in enumerate(CASES + TRANSACTED_CASES)
+] + [
     (door, state, way, LEVELS[(number + shift) % 3])
     for shift, way in enumerate(WAYS[1:])
     for number, (door, state) in enumerate(RENAMED)

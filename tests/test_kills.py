@@ -14,7 +14,21 @@ import pytest
 import doors
 import durably
 from capabilities import find, needs_linux, needs_posix, needs_strace
-from doors import CASES, LEVELS, LINUX, NEW, RENAMED, WAYS, Door, Way, in_child, prepare, read, shown
+from doors import (
+    CASES,
+    LEVELS,
+    LINUX,
+    NEW,
+    RENAMED,
+    TRANSACTED_CASES,
+    WAYS,
+    Door,
+    Way,
+    in_child,
+    prepare,
+    read,
+    shown,
+)
 from durably.testing import RecordingSyscalls, use
 
 if TYPE_CHECKING:
@@ -130,7 +144,9 @@ def _kill_at_each_call(door: Door, state: str, way: Way, level: str, path: Path)
 
 
 # Every door on Linux; on the other ways the doors that differ there.
-EACH = [(door, state, LINUX, LEVELS[number % 3]) for number, (door, state) in enumerate(CASES)] + [
+EACH = [
+    (door, state, LINUX, LEVELS[number % 3]) for number, (door, state) in enumerate(CASES + TRANSACTED_CASES)
+] + [
     (door, state, way, LEVELS[(number + shift) % 3])
     for shift, way in enumerate(WAYS[1:])
     for number, (door, state) in enumerate(RENAMED)

@@ -33,6 +33,8 @@ RANKS = (
     {"_mounts"},
     {"_commit"},
     {"_saving", "testing"},
+    {"_part_writer"},
+    {"_disk"},
     {"_tree_saving", "_txn", "_transaction_receipt"},
     {"_places"},
     {"_outcomes"},

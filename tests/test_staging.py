@@ -23,7 +23,7 @@ from durably._syscalls import Syscalls, _missing
 from durably.testing import RecordingSyscalls, use
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
     from types import ModuleType
 
@@ -282,17 +282,6 @@ def test_short_writes_of_a_stream_are_gone_on_with(target: Path, buffering: int)
 
 
 # What a forked child does with its parent's writers, done here as if this were the child.
-
-
-@pytest.fixture
-def as_child() -> Iterator[Callable[[], None]]:
-    """Calling it makes this process the child of a fork, as far as durably knows."""
-    before = _forks.generation
-    live = dict(_forks._live)
-    _forks._live.clear()
-    yield _forks._in_child
-    _forks.generation = before
-    _forks._live.update(live)
 
 
 @pytest.mark.parametrize("mode", ["w", "wb"])

@@ -265,6 +265,23 @@ def test_a_wrapper_that_fails_and_closes_commits_nothing(store: Place) -> None:
     assert store.leftovers() == []
 
 
+def test_a_save_is_its_own_also_in_a_transaction_of_the_file_system(store: Place) -> None:
+    from durably._stores._target import located
+
+    target = located(store.url("target"), store.how())
+    assert not isinstance(target, str)
+    fs, path = target.fs, target.path
+    with pytest.raises(ZeroDivisionError):
+        with fs.transaction:
+            durably.write_bytes(path, NEW, fs=fs)
+            with pytest.raises(KeyError):
+                with durably.open(path, "wb", fs=fs) as file:
+                    _raise(file)
+            assert list(fs.transaction.files) == []
+            raise ZeroDivisionError
+    assert (store.read("target"), store.leftovers(), list(fs.transaction.files)) == (NEW, [], [])
+
+
 def test_create_only_is_refused_by_the_store_itself(store: Place) -> None:
     store.put("target", OLD)
     how = store.how()
@@ -1054,14 +1071,6 @@ def test_s3_without_a_bucket_says_so(s3: Server, s3fs: Any) -> None:
     with pytest.raises(FileNotFoundError) as caught:
         durably.write_bytes("no-such-bucket/key", NEW, fs=s3fs)
     assert caught.value.errno == errno.ENOENT
-
-
-def test_a_save_in_a_transaction_of_the_file_system_is_a_save_of_its_own(s3: Server, s3fs: Any) -> None:
-    with pytest.raises(KeyError):
-        with s3fs.transaction:
-            durably.write_bytes(f"{s3.bucket}/inside", NEW, fs=s3fs)
-            raise KeyError
-    assert (s3.read("inside"), list(s3fs.transaction.files)) == (NEW, [])
 
 
 # SFTP: links and modes.

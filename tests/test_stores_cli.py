@@ -62,21 +62,30 @@ def test_a_file_is_copied_to_a_url(cli: Cli, s3: Server, how: list[str], tmp_pat
     source.chmod(0o600)
     done = cli("copy", source, s3.url("copied"), "--json", *how)
     assert (done.code, s3.read("copied"), done.json["size"]) == (_exit.DONE, NEW, len(NEW))
-    done = cli("copy", source, f"memory://{tmp_path.name}/copied")
-    assert done.code == _exit.DONE
+
+
+def test_a_file_is_copied_to_memory(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "source").write_bytes(NEW)
+    (tmp_path / "source").chmod(0o600)
+    memory = Local("memory", tmp_path)
+    done = cli("copy", tmp_path / "source", memory.url("copied"))
+    assert (done.code, memory.read("copied")) == (_exit.DONE, NEW)
     assert "'durable' was asked for, 'none' is kept" in done.err
 
 
+@pytest.mark.parametrize("kind", ["s3", "memory"])
 def test_a_tree_is_copied_to_a_url(
-    cli: Cli, s3: Server, how: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cli: Cli, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
+    place = request.getfixturevalue("s3") if kind == "s3" else Local("memory", tmp_path)
+    how = request.getfixturevalue("how") if kind == "s3" else []
     (tmp_path / "below").mkdir()
     (tmp_path / "a").write_bytes(NEW)
     (tmp_path / "below" / "b").write_bytes(OLD)
     monkeypatch.chdir(tmp_path)  # the URL is no path in it
-    done = cli("copy", "--batch", ".", s3.url("tree"), "--json", *how)
+    done = cli("copy", "--batch", ".", place.url("tree"), "--json", *how)
     assert (done.code, done.json["saved"]) == (_exit.DONE, 2)
-    assert (s3.read("tree/a"), s3.read("tree/below/b")) == (NEW, OLD)
+    assert (place.read("tree/a"), place.read("tree/below/b")) == (NEW, OLD)
 
 
 def test_probe_shows_what_a_store_promises(cli: Cli, s3: Server, how: list[str]) -> None:

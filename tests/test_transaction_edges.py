@@ -15,7 +15,7 @@ import doors
 import durably
 from capabilities import needs_linux, needs_posix
 from doors import LINUX, POSIX, Way
-from durably import _commit, _forks, _names
+from durably import _commit, _names
 from durably._native import windows as win
 from durably.testing import RecordingSyscalls, use
 from fakes import FakeWindows, windows_error
@@ -472,18 +472,6 @@ def test_a_staged_path_is_entered_once_and_thrown_away_when_it_is_dropped(root: 
 
 
 # A forked child, which this process is made to believe that it is.
-
-
-@pytest.fixture
-def as_child() -> Iterator[Callable[[], None]]:
-    before = _forks.generation
-    live, many = dict(_forks._live), dict(_forks._many)
-    _forks._live.clear()
-    _forks._many.clear()
-    yield _forks._in_child
-    _forks.generation = before
-    _forks._live.update(live)
-    _forks._many.update(many)
 
 
 @pytest.mark.parametrize("way", [LINUX, WINDOWS], ids=doors.shown)

@@ -14,8 +14,9 @@ import durably
 from capabilities import needs_linux, needs_posix, needs_proc, needs_root
 from disk import Refusing, names
 from doors import descriptors, named_leftovers
-from durably import OutcomeUnknownError, UnsupportedError, _forks, _names
+from durably import OutcomeUnknownError, UnsupportedError, _names
 from durably._commit._linux import Linux
+from durably._commit._windows_files import TRIES
 from durably._native import windows as win
 from durably._native.linux import RENAME_EXCHANGE, RENAME_NOREPLACE
 from durably._syscalls import Syscalls
@@ -170,17 +171,6 @@ def test_a_copy_on_a_system_without_clones(path: Path) -> None:
 
 
 # What a forked child does, done here as if this were the child.
-
-
-@pytest.fixture
-def as_child() -> Iterator[Callable[[], None]]:
-    before, live, many = _forks.generation, dict(_forks._live), dict(_forks._many)
-    _forks._live.clear()
-    _forks._many.clear()
-    yield _forks._in_child
-    _forks.generation = before
-    _forks._live.update(live)
-    _forks._many.update(many)
 
 
 @pytest.mark.parametrize("error", [KeyError, RuntimeError])
@@ -350,7 +340,7 @@ def test_windows_does_not_wait_for_a_directory_to_go(path: Path, fake: FakeWindo
 
 
 def test_windows_waits_for_who_holds_the_staged_directory(path: Path, fake: FakeWindows) -> None:
-    fake.volume.plan.fail("move_file", win.ERROR_ACCESS_DENIED, times=2)
+    fake.volume.plan.fail("move_file", win.ERROR_ACCESS_DENIED, times=2 * TRIES)
     save(path)
     assert seen(path) == NEW
     assert len(fake.clocks.pauses) == 2

@@ -7,6 +7,7 @@ import os
 from _thread import allocate_lock  # threading costs more, and has nothing that is needed here
 
 from durably import _names
+from durably._disk import Disk
 from durably._options import CONSISTENT, Options
 from durably._save import Save
 
@@ -101,22 +102,6 @@ class Staged:
         self.traits: Traits = traits
 
 
-class Disk:
-    """The files of one file system, and how they are flushed."""
-
-    __slots__ = ("files", "shared", "size", "waits", "witness")
-
-    def __init__(self, witness: Any) -> None:
-        self.witness: Any = witness
-        """A directory that was opened before the first write, where one flush of all can be proof."""
-        self.files: int = 0
-        self.size: int = 0
-        self.shared: bool = False
-        """Whether its files are closed at once, to be flushed by that one flush."""
-        self.waits: bool = False
-        """Whether there are closed files that were not flushed."""
-
-
 class Place:
     """A directory that files are staged in."""
 
@@ -147,7 +132,7 @@ class Place:
         self.disk: Disk = disk
         self.directory: Any = None
         self.shelter: Any = None
-        self.pinned = False
+        self.pinned: bool = False
         self.files: dict[str, Staged | Save | None] = {}
         """By name: closed, still open, or only reserved."""
         self.done: int = 0
@@ -210,7 +195,7 @@ class Place:
 
     def unpin(self, routine: Routine) -> None:
         """Close it at the end, and let sweeps in."""
-        self.pinned: bool = False
+        self.pinned = False
         shelter, self.shelter = self.shelter, None
         if shelter is not None:
             self.quietly(routine.unshelter, shelter)

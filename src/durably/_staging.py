@@ -6,6 +6,7 @@ import errno
 from _thread import allocate_lock  # threading costs more, and has nothing that is needed here
 
 from durably import _forks, _outcomes
+from durably._disk import EARLY, OPEN_FILES
 from durably._errors import blame
 from durably._options import NONE
 from durably._places import Place, Places, Staged, Traits
@@ -17,17 +18,10 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from durably._commit._routine import Routine
-    from durably._places import Disk
+    from durably._disk import Disk
     from durably._stream import Channel
 
     Opened = tuple[Place, Save, int]
-
-_OPEN_FILES = 64
-"""Files that stay open until they are flushed, each by its own descriptor."""
-_WORTHWHILE = 16
-"""Files from which on one flush of a file system is faster than one of each."""
-_EARLY = 256 << 10
-"""Bytes from which on a file is written out while others are staged."""
 
 
 class Staging:
@@ -97,7 +91,7 @@ class Staging:
         if staged is not None and save.directory != save.borrowed:
             self.routine.release(save)
         self._leave(save)
-        if len(self._open) >= _OPEN_FILES:
+        if len(self._open) >= OPEN_FILES:
             self._relieve()
 
     def drop(self, place: Place | None, save: Save, error: BaseException) -> None:
@@ -132,7 +126,7 @@ class Staging:
 
     def _closed(self, place: Place, save: Save, size: int, *, flushed: bool) -> Staged:
         """Close the temporary, and keep only what is needed to publish it."""
-        if size >= _EARLY and not flushed and save.options.durability is not NONE:
+        if size >= EARLY and not flushed and save.options.durability is not NONE:
             self.routine.start_flush(save.fd)
         self.routine.close_staged(save)
         path = None if place.head + save.name == save.path else save.path
@@ -185,7 +179,7 @@ class Staging:
     def _put_all_away(self, opened: list[Opened]) -> None:
         opened = [entry for entry in opened if entry[0].files.get(entry[1].name) is entry[1]]
         for disk in {place.disk for place, _, _ in opened}:
-            disk.shared = disk.shared or self._is_worthwhile(disk)
+            disk.shares(self.routine)
         for place, save, _ in opened:
             if not place.disk.shared:
                 with _own_error(self, place, save):
@@ -194,13 +188,6 @@ class Staging:
             if place.files.get(save.name) is save:
                 with _own_error(self, place, save):
                     self._put_away(place, save, size)
-
-    def _is_worthwhile(self, disk: Disk) -> bool:
-        return (
-            disk.witness is not None
-            and disk.files >= _WORTHWHILE
-            and self.routine.is_quiet(disk.files, disk.size)
-        )
 
     def _put_away(self, place: Place, save: Save, size: int) -> None:
         shared = place.disk.shared

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from durably._modes import TextMode, UpdateMode, WriteMode
-    from durably._options import SaveOptions
+    from durably._options import Options, SaveOptions
     from durably._paths import StrPath
     from durably._txn._operations import Operation
     from durably._txn._staged import Expected
@@ -75,7 +75,17 @@ class Transaction:
     copied or pickled, and belongs to the process that entered it.
     """
 
-    __slots__ = ("_generation", "_lock", "_options", "_path", "_root", "_staging", "_state", "receipt")
+    __slots__ = (
+        "_generation",
+        "_lock",
+        "_options",
+        "_path",
+        "_resolved",
+        "_root",
+        "_staging",
+        "_state",
+        "receipt",
+    )
 
     _root: Root
     _staging: Staging
@@ -87,7 +97,7 @@ class Transaction:
         if options.get("allow_in_place"):
             raise ValueError("a Transaction has no allow_in_place: every file of it is renamed into place")
         self._options: SaveOptions = {"make_parents": True, **options}
-        resolve(self._options)
+        self._resolved: Options = resolve(self._options)
         self._lock = RLock()
         self.receipt: TransactionReceipt | None = None
 
@@ -95,7 +105,7 @@ class Transaction:
         if self._state is not _NEW:
             raise ValueError("a Transaction is entered once")
         self._generation = _forks.generation
-        self._root = root = Root(_commit.routine(), self._path, resolve(self._options))
+        self._root = root = Root(_commit.routine(), self._path, self._resolved)
         try:
             root.check_trusted()
             recover_standing(root)
@@ -121,7 +131,7 @@ class Transaction:
         with self._lock:
             self._check(expect)
             parts, staging = parts_below(self._path, path), self._staging
-            save = staging.begin(parts, local(path), resolve(self._options), expect)
+            save = staging.begin(parts, local(path), self._resolved, expect)
             try:
                 staging.root.routine.create(save)
                 fill(staging.root.routine, save, view, len(view))
@@ -222,7 +232,7 @@ class Transaction:
         """
         self._check(expect)
         target = parts_below(self._path, path), local(path)
-        return StagedFile(self._staging, self._lock, target, resolve(self._options), expect)
+        return StagedFile(self._staging, self._lock, target, self._resolved, expect)
 
     def _check(self, expect: Expected) -> None:
         self._check_open()
@@ -252,7 +262,7 @@ class Transaction:
             self._check_open()
             paths = local(old), local(new)
             parts = parts_below(self._path, old), parts_below(self._path, new)
-            self._staging.rename(*parts, *paths, resolve(self._options))
+            self._staging.rename(*parts, *paths, self._resolved)
 
     def read_bytes(self, path: StrPath) -> bytes:
         """The content of a file as the transaction sees it. Raises OSError where it cannot be read."""

@@ -2,40 +2,28 @@
 
 from __future__ import annotations
 
-import errno
 import warnings
 
 from durably import _forks
 from durably._options import resolve
+from durably._part_writer import PartWriter
 from durably._saving import stage_stream
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
-    from typing import IO, Any, Generic, NoReturn, TypeVar
+    from typing import Any
 
     from durably._modes import Mode
     from durably._options import Options, SaveOptions
-    from durably._stream import Channel
+    from durably._part_writer import F_co  # noqa: F401 # named in a string
     from durably._txn._root import Parts
     from durably._txn._staged import Expected, StagedSave
     from durably._txn._staging import Staging
 
-    F_co = TypeVar("F_co", bound=IO[Any], covariant=True)
 
-    class _Life(Generic[F_co]):
-        """The writer of one kind of file."""
-else:
-    # typing is not imported at run time.
-    class _Life:
-        __slots__ = ()
-
-        def __class_getitem__(cls, item: object) -> type:
-            return cls
-
-
-class TransactionWriter(_Life["F_co"]):
+class TransactionWriter(PartWriter["F_co"]):
     """One file of a `durably.Transaction`, from `durably.Transaction.open`.
 
     ``with`` yields `file`, as `AtomicWriter` does. Leaving the block makes the file part of the
@@ -43,10 +31,13 @@ class TransactionWriter(_Life["F_co"]):
     Without a block, call `add` or `discard`. It belongs to one thread at a time.
     """
 
-    __slots__ = ("_channel", "_expected", "_file", "_generation", "_is_open", "_lock", "_save", "_staging")
+    __slots__ = ("_expected", "_lock", "_staging")
 
-    _channel: Channel
-    _file: Any
+    _expected: Expected
+    _lock: Any
+    _save: StagedSave
+    _staging: Staging
+    _whole: str = "transaction"
 
     def __init__(
         self,
@@ -57,110 +48,33 @@ class TransactionWriter(_Life["F_co"]):
         options: SaveOptions,
         expected: Expected,
     ) -> None:
-        self._is_open = False
         self._staging = staging
         self._lock = lock
         self._expected = expected
-        self._generation = _forks.generation
         with lock:
-            self._save = staging.begin(*target, resolve(options), expected)
+            save = staging.begin(*target, resolve(options), expected)
+            super().__init__(save)
             try:
-                self._channel, self._file = stage_stream(staging.root.routine, self._save, how)
+                channel, file = stage_stream(staging.root.routine, save, how)
             except BaseException as error:
-                staging.abandon(self._save, error)
-                raise
-        self._is_open = True
-        _forks.watch(self._channel, staging.root.routine, self._save)
-
-    @property
-    def path(self) -> str:
-        """The target as the caller named it."""
-        return self._save.path
-
-    @property
-    def file(self) -> F_co:
-        """The file to write to. Its ``name`` is the target."""
-        file: F_co = self._file
-        return file
-
-    def __enter__(self) -> F_co:
-        if not self._is_open:
-            raise ValueError("a TransactionWriter is entered before it is decided")
-        return self.file
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if error is not None:
-            self._give_up(error)
-        elif self._is_open:
-            self.add()
-
-    def add(self) -> None:
-        """Make the file part of the transaction.
-
-        Raises ValueError where it was decided already, RuntimeError in a forked child, and OSError
-        where what was written could not be staged: then it is no part of the transaction.
-        """
-        if not self._is_open:
-            raise ValueError(f"the file for {self.path!r} was added or thrown away already")
-        if self._generation != _forks.generation:
-            raise RuntimeError(f"a forked child cannot add to its parent's transaction: {self.path!r}")
-        staging, save = self._staging, self._save
-        with self._lock:
-            try:
-                self._file.close()
-                self._channel.check()
-                save.steps.append("write")
-                size = staging.root.routine.calls.fstat(save.fd).st_size
-                self._decide()
-                staging.finish(save, size, self._expected)
-            except BaseException as error:
-                self._decide()
                 staging.abandon(save, error)
                 raise
+        self._begin(staging.root.routine, channel, file)
 
-    def discard(self) -> None:
-        """Throw the file away. Nothing where it was decided already.
+    def _take(self) -> None:
+        with self._lock:
+            staging, save = self._staging, self._save
+            size = staging.root.routine.calls.fstat(save.fd).st_size
+            self._decide()
+            staging.finish(save, size, self._expected)
 
-        Raises OSError if the temporary cannot be removed; it is named in ``error.leftovers``.
-        """
-        error = OSError(errno.EIO, "the temporary could not be removed", self.path)
-        self._give_up(error)
-        if hasattr(error, "leftovers"):
-            raise error
+    def _drop(self, error: BaseException) -> bool:
+        self._throw_away(error)
+        return True
 
-    def _give_up(self, error: BaseException) -> None:
-        if not self._is_open:
-            return
-        self._decide()
-        if self._generation == _forks.generation:
-            with self._lock:
-                self._staging.abandon(self._save, error)
-
-    def _decide(self) -> None:
-        if self._is_open:
-            self._is_open = False
-            # Not by closing the file: see AtomicWriter.
-            self._channel.detach()
-            _forks.forget(self._save)
-
-    def __del__(self) -> None:
-        if getattr(self, "_is_open", False) and self._generation == _forks.generation:
-            self._give_up(RuntimeError())
-            warnings.warn(
-                f"unfinished file of a transaction, {self.path!r}, was thrown away: use it in a with block, "
-                "or call add() or discard()",
-                ResourceWarning,
-                stacklevel=2,
-                source=self,
-            )
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError("a TransactionWriter cannot be copied or pickled: it decides about one file")
+    def _throw_away(self, error: BaseException) -> None:
+        with self._lock:
+            self._staging.abandon(self._save, error)
 
 
 class StagedFile:

@@ -15,14 +15,11 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
-from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, cast
 
 try:
     from fsspec.compression import compr
-    from fsspec.core import get_compression, has_magic
-    from fsspec.implementations.local import LocalFileSystem
+    from fsspec.core import get_compression
 except ModuleNotFoundError as missing:
     message = "durably.filesystem needs fsspec, which is not installed: pip install 'durably[fsspec]'"
     raise ModuleNotFoundError(message, name=missing.name) from None
@@ -31,16 +28,14 @@ from durably._fsspec import _entries, _install, _moving
 from durably._fsspec._file import DurableFile
 from durably._fsspec._fsspec_transaction import DurableTransaction
 from durably._fsspec._layers import CompressedFile, TextFile
+from durably._fsspec._many import ManyFiles
 from durably._fsspec._options import OPTIONS, OneSpelling, saving, writes
 from durably._fsspec._recovering import recover_below
-from durably._fsspec._together import Together, current
 from durably._oneshot import write_bytes
 from durably._options import resolve
 from durably._writer import AtomicWriter
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
-
     from durably._fsspec._transaction import TransactionCore
     from durably._options import SaveOptions
     from durably._transaction_receipt import Recovered
@@ -55,10 +50,9 @@ __all__ = [
 ]
 
 _TEXT = ("encoding", "errors", "newline")
-_COPY_CHUNK = 1 << 20
 
 
-class DurableFileSystem(LocalFileSystem, metaclass=OneSpelling):  # type: ignore[misc]
+class DurableFileSystem(ManyFiles, metaclass=OneSpelling):
     """The local files, each written atomically and durably. Protocol ``durable``.
 
     ``auto_mkdir``: True (fsspec's own local file system: False): where the directory of a file that
@@ -90,7 +84,7 @@ class DurableFileSystem(LocalFileSystem, metaclass=OneSpelling):  # type: ignore
         options = (durability, metadata, symlinks, permissions, allow_in_place)
         self.saves: SaveOptions = saving(dict(zip(OPTIONS, options, strict=True)))
         self.level = resolve(self.saves).durability
-        self._makes: SaveOptions = {**self.saves, "make_parents": True}
+        self.makes: SaveOptions = {**self.saves, "make_parents": True}
         super().__init__(auto_mkdir=auto_mkdir, **others)
 
     # Writing files.
@@ -111,6 +105,8 @@ class DurableFileSystem(LocalFileSystem, metaclass=OneSpelling):  # type: ignore
         """
         if not writes(mode):
             return super().open(path, mode, block_size, cache_options, compression, **kwargs)
+        if compression is None and "b" in mode:
+            return self._open(path, mode, block_size, **kwargs)
         target = self._strip_protocol(path)
         text = {name: kwargs.pop(name) for name in _TEXT if name in kwargs} if "b" not in mode else None
         if compression is not None:
@@ -136,7 +132,7 @@ class DurableFileSystem(LocalFileSystem, metaclass=OneSpelling):  # type: ignore
         if not writes(mode):
             return super()._open(path, mode=mode, block_size=block_size, **kwargs)
         target = self._strip_protocol(path)
-        core = self.transaction_core()
+        core = self.transaction_core() if self._intrans else None
         if core is None:
             writer = AtomicWriter(target, mode, **self._saving(target, kwargs))
             return DurableFile(writer, target, mode, self, autocommit=autocommit)
@@ -164,13 +160,14 @@ class DurableFileSystem(LocalFileSystem, metaclass=OneSpelling):  # type: ignore
         return recover_below(self._strip_protocol(path))
 
     def _saving(self, path: str, given: dict[str, Any]) -> SaveOptions:
-        options = self._makes if self.auto_mkdir and not _entries.in_staging(path) else self.saves
+        options = self.makes if self.auto_mkdir and not _entries.in_staging(path) else self.saves
         return {**options, **saving(given)} if given else options
 
     def pipe_file(self, path: Any, value: Any, mode: str = "overwrite", **kwargs: Any) -> None:
         """Save bytes. ``mode="create"``: FileExistsError if the target exists, without a race."""
         target = self._strip_protocol(path)
-        if self.transaction_core() is not None or not kwargs.keys() <= set(OPTIONS):
+        is_taken = self._intrans and self.transaction_core() is not None
+        if is_taken or (kwargs and not kwargs.keys() <= set(OPTIONS)):
             with self.open(target, "xb" if mode == "create" else "wb", **kwargs) as file:
                 file.write(value)
             return
@@ -189,72 +186,6 @@ class DurableFileSystem(LocalFileSystem, metaclass=OneSpelling):  # type: ignore
             _entries.touch(target)
         except FileNotFoundError:
             self.pipe_file(target, b"", **kwargs)
-
-    def cp_file(self, path1: Any, path2: Any, mode: str = "overwrite", **kwargs: Any) -> None:
-        """Copy a file's content, or make a directory where ``path1`` is one."""
-        source, target = self._strip_protocol(path1), self._strip_protocol(path2)
-        if self.isdir(source):
-            self.makedirs(target, exist_ok=True)
-            return
-        if not self.isfile(source):
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), source)
-        if os.path.exists(target) and os.path.samefile(source, target):
-            raise shutil.SameFileError(f"{source!r} and {target!r} are the same file")
-        how = "xb" if mode == "create" else "wb"
-        together = current(self)
-        if together is not None:
-            together.read(source)
-        with (
-            open(source, "rb", buffering=0) as old,
-            together.open(target, how, self._special(target)) if together else self.open(target, how) as new,
-        ):
-            shutil.copyfileobj(old, new, _COPY_CHUNK)
-
-    # Many files in one call.
-
-    def _together(self) -> Together | None:
-        """What shares the flushes of such a call; None: each file is saved by itself."""
-        if self.transaction_core() is not None or self.saves["allow_in_place"] or current(self) is not None:
-            return None
-        return Together(self, self._makes if self.auto_mkdir else self.saves)
-
-    def _special(self, path: str) -> SaveOptions:
-        """The options of a file that are not those of the others."""
-        return {"make_parents": False} if self.auto_mkdir and _entries.in_staging(path) else {}
-
-    def pipe(self, path: Any, value: Any = None, **kwargs: Any) -> None:
-        """Save bytes under a path, or those of a dict under its paths. The flushes are shared.
-
-        Each file is atomic by itself. One that cannot be saved does not keep the others from being:
-        its error is raised at the end, or a `BatchError` for several.
-        """
-        together = self._together() if isinstance(path, dict) and len(path) > 1 and not kwargs else None
-        if together is None:
-            super().pipe(path, value, **kwargs)
-            return
-        with together:
-            for each, data in path.items():
-                target = self._strip_protocol(each)
-                together.write(target, data, self._special(target))
-
-    def put(self, lpath: Any, rpath: Any, recursive: bool = False, *arguments: Any, **kwargs: Any) -> None:
-        """Copy files here; fsspec's arguments. Of many files the flushes are shared, as in `pipe`."""
-        with self._shared(lpath, recursive=recursive):
-            super().put(lpath, rpath, recursive, *arguments, **kwargs)
-
-    def get(self, rpath: Any, lpath: Any, recursive: bool = False, *arguments: Any, **kwargs: Any) -> None:
-        """Copy files from here; fsspec's arguments. Of many files the flushes are shared, as in `pipe`."""
-        with self._shared(rpath, recursive=recursive):
-            super().get(rpath, lpath, recursive, *arguments, **kwargs)
-
-    def copy(self, path1: Any, path2: Any, recursive: bool = False, *arguments: Any, **kwargs: Any) -> None:
-        """Copy files; fsspec's arguments. Of many files the flushes are shared, as in `pipe`."""
-        with self._shared(path1, recursive=recursive):
-            super().copy(path1, path2, recursive, *arguments, **kwargs)
-
-    def _shared(self, source: Any, *, recursive: bool) -> AbstractContextManager[None]:
-        are_many = recursive or not isinstance(source, str) or has_magic(source)
-        return (self._together() if are_many else None) or nullcontext()
 
     # Names.
 

@@ -36,7 +36,7 @@ __all__ = ["ERRORS", "Call", "FailingSyscalls", "RecordingSyscalls", "Syscalls",
 
 _COMMON = (errno.EIO, errno.EACCES)
 
-#: The errors that each call is made to give by `every_failure`.
+#: The errno that each call is made to fail with by `every_failure`, by the name of the call.
 ERRORS: dict[str, tuple[int, ...]] = {
     "open": (errno.EACCES, errno.ENOSPC, errno.EMFILE, errno.EROFS, errno.EIO),
     "close": (errno.EIO, errno.ENOSPC),
@@ -61,7 +61,11 @@ _PASSIVE = frozenset({"sleep", "clock"})
 
 
 class Call(NamedTuple):
-    """One call that went through the table."""
+    """One call that went through the table.
+
+    ``name``: str, as the table has it ("write").
+    ``arguments``, ``keywords``: tuple and dict, what it was given.
+    """
 
     name: str
     arguments: tuple[object, ...]
@@ -73,7 +77,7 @@ class Call(NamedTuple):
 
 
 class RecordingSyscalls(Syscalls):
-    """A table that writes down every call, in ``record``, and lets it pass.
+    """A table that writes down every call, in ``record``, a list of `Call`, and lets it pass.
 
     ``base``: the table whose functions are called; by default the system's own.
     """
@@ -115,7 +119,7 @@ class FailingSyscalls(RecordingSyscalls):
     ``forever``: whether every later call of the same name fails as well.
     ``base``: the table whose functions are called otherwise.
 
-    ``failed`` is the call that failed first, or None. A ``close`` that fails has closed, as on Linux.
+    ``failed`` is the `Call` that failed first, or None. A ``close`` that fails has closed, as on Linux.
     """
 
     def __init__(
@@ -153,6 +157,7 @@ class FailingSyscalls(RecordingSyscalls):
 def use(calls: Syscalls, system: str = sys.platform) -> Generator[None]:
     """Save through this table for the length of the block, in the whole process.
 
+    ``calls``: the table: a `RecordingSyscalls`, a `FailingSyscalls`, or one of your own.
     ``system``: the ``sys.platform`` whose routine is used; by default the running one.
     """
     before = _commit.active()

@@ -14,16 +14,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import charts
 import record
+from prove import picture
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from findings import Finding, Found, Point
-
-_PAPER, _INK, _GRID = "#ffffff", "#1f2328", "#c4cbd3"
-_DARK = {_PAPER: "#0d1117", _INK: "#e6edf3", _GRID: "#3d444d"}
-"""What a reader who has set dark sees in the place of a colour."""
 
 
 class Plot(NamedTuple):
@@ -76,7 +73,7 @@ def draw(figures: Path) -> list[str]:
     except ImportError:
         return [f"{name}.svg" for name in wanted]
     library.use("svg")
-    library.rcParams.update(_SETTINGS)
+    library.rcParams.update(picture.STYLE | {"axes.grid": True})
     for name, rows in wanted.items():
         _write(figures / f"{name}.svg", PLOTS[name], rows)
     return []
@@ -96,44 +93,10 @@ def _is_current(figures: Path, name: str, rows: list[Finding] | list[Point]) -> 
     return path.exists() and digest(rows) in path.read_text(encoding="utf-8")
 
 
-_SETTINGS = {
-    "svg.hashsalt": "durably",  # the same rows give the same file
-    "svg.fonttype": "none",
-    "font.family": "DejaVu Sans",  # wider than what most readers have: nothing runs into another
-    "font.size": 9,
-    "axes.titlesize": 9,
-    "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "figure.facecolor": _PAPER,
-    "axes.facecolor": _PAPER,
-    "savefig.facecolor": _PAPER,
-    "legend.frameon": False,
-    "legend.fontsize": 8,
-    "grid.color": _GRID,
-    "grid.linewidth": 0.6,
-    **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), _INK),
-}
-
-
 def _write(path: Path, plot: Plot, rows: list[Finding] | list[Point]) -> None:
     pyplot: Any = import_module("matplotlib.pyplot")
     figure = plot.draw(pyplot, rows)
     about = {"Date": None, "Creator": None, "Title": plot.title, "Description": digest(rows)}
     figure.savefig(path, format="svg", metadata=about)
     pyplot.close(figure)
-    drawing = "\n".join(line.rstrip() for line in path.read_text(encoding="utf-8").splitlines()) + "\n"
-    drawing = drawing.replace("'DejaVu Sans'", "system-ui, 'DejaVu Sans', sans-serif")
-    path.write_text(drawing.replace("<defs>", f"<defs>\n{_dark()}", 1), encoding="utf-8", newline="\n")
-
-
-def _dark() -> str:
-    """matplotlib writes a colour into each shape; a rule that is important overrules it."""
-    rules = " ".join(
-        f'[style*="{kind}: {light}"] {{ {kind}: {dark} !important; }}'
-        for light, dark in _DARK.items()
-        for kind in ("fill", "stroke")
-    )
-    return f'<style type="text/css">@media (prefers-color-scheme: dark) {{ {rules} }}</style>'
+    picture.finish(path)

@@ -13,12 +13,14 @@ import durably
 from calls import NO_COMPILER, running
 from findings import Found, Target
 from others import PLAIN, RECIPE, libraries, plain, recipe, recipe_unflushed
-from places import KINDS, CannotError, ext4_or_disk, fresh, memory, one_processor
+from places import KINDS, CannotError, drain, ext4_or_disk, fresh, memory, one_processor
 from rounds import Rounds, repeated
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from rounds import Contender
 
 CONTENT = b"x" * 4096
 BARE = "bare five calls, in C"
@@ -36,54 +38,76 @@ def calls() -> Found:
 
 def on_memory(rounds: int, count: int) -> Found:
     """Replace 4 KiB on a tmpfs with durability "none", metadata preserved."""
-    peers, missing = libraries()
     with one_processor(), memory() as (directory, place), running(directory) as program:
-        path = _target(directory)
+        path, figure = _target(directory), f"4 KiB replaced, {place}, none"
         contenders = {
             WRITE_BYTES: repeated(lambda: durably.write_bytes(path, CONTENT, durability="none"), count),
             OPEN: repeated(lambda: _streamed(path), count),
             RECIPE: repeated(lambda: recipe_unflushed(path, CONTENT), count),
             PLAIN: repeated(lambda: plain(path, CONTENT), count),
-            **{name: repeated(partial(save, path, CONTENT), count) for name, save in peers.items()},
         }
-        if program is not None and sys.platform == "linux":
+        if program is None:
+            measured = Rounds(figure, contenders, rounds)
+            both = [measured.ratio(WRITE_BYTES, RECIPE), measured.ratio(OPEN, RECIPE)]
+            return Found(both, left_out=[NO_COMPILER])
+        if sys.platform == "linux":
             contenders[STRAIGHT] = repeated(_straight(directory), count)
-            contenders[BARE] = lambda: program.save("bare", "none", directory, count)
-            contenders[SAME] = lambda: program.save("same", "none", directory, count)
-        measured = Rounds(f"4 KiB replaced, {place}, none", contenders, rounds, seconds=60)
-    if program is None:
-        both = [measured.ratio(WRITE_BYTES, RECIPE), measured.ratio(OPEN, RECIPE)]
-        return Found(both, left_out=[NO_COMPILER, *missing])
-    return Found(
-        [
-            measured.ratio(WRITE_BYTES, SAME, Target(1.35)),
-            measured.ratio(WRITE_BYTES, BARE, Target(1.65)),
-            measured.ratio(OPEN, BARE, Target(2.5)),
-            *(measured.ratio(name, BARE) for name in (SAME, STRAIGHT, RECIPE, PLAIN, *peers)),
-        ],
-        left_out=missing,
-    )
+        contenders[BARE] = lambda: program.save("bare", "none", directory, count)
+        contenders[SAME] = lambda: program.save("same", "none", directory, count)
+        measured = Rounds(figure, contenders, rounds)
+        found = Found(
+            [
+                measured.ratio(WRITE_BYTES, SAME, Target(1.35)),
+                measured.ratio(WRITE_BYTES, BARE, Target(1.65)),
+                measured.ratio(OPEN, BARE, Target(2.5)),
+                *(
+                    measured.ratio(name, BARE)
+                    for name in contenders
+                    if name in (SAME, STRAIGHT, RECIPE, PLAIN)
+                ),
+            ]
+        )
+        found += _peers(figure, directory, contenders[BARE], rounds, count)
+    return found
 
 
 def on_disk(parent: Path, rounds: int, count: int) -> Found:
     """Replace 4 KiB on a fresh ext4, flushed to the end; on the disk at hand where none can be mounted."""
-    peers, missing = libraries()
     with ext4_or_disk(parent) as (directory, place, why), memory() as (built, _), running(built) as program:
-        path = _target(directory)
+        path, figure = _target(directory), f"4 KiB replaced, {place}, durable"
         contenders = {
             WRITE_BYTES: repeated(lambda: durably.write_bytes(path, CONTENT), count),
             RECIPE: repeated(lambda: recipe(path, CONTENT), count),
-            **{name: repeated(partial(save, path, CONTENT), count) for name, save in peers.items()},
         }
-        if program is not None:
-            contenders[SAME] = lambda: program.save("same", "durable", directory, count)
-            contenders[BARE] = lambda: program.save("bare", "durable", directory, count)
-        measured = Rounds(f"4 KiB replaced, {place}, durable", contenders, rounds, seconds=90)
-    left_out = [*why, *missing]
-    if program is None:
-        return Found([measured.ratio(WRITE_BYTES, RECIPE)], left_out=[*left_out, NO_COMPILER])
-    others = (measured.ratio(name, BARE) for name in (WRITE_BYTES, RECIPE, *peers))
-    return Found([measured.ratio(WRITE_BYTES, SAME, Target(1.05)), *others], left_out=left_out)
+        if program is None:
+            measured = Rounds(figure, contenders, rounds)
+            return Found([measured.ratio(WRITE_BYTES, RECIPE)], left_out=[*why, NO_COMPILER])
+        contenders[SAME] = lambda: program.save("same", "durable", directory, count)
+        contenders[BARE] = lambda: program.save("bare", "durable", directory, count)
+        measured = Rounds(figure, contenders, rounds)
+        found = Found([measured.ratio(WRITE_BYTES, SAME, Target(1.05))], left_out=why)
+        found.findings += [measured.ratio(name, BARE) for name in (WRITE_BYTES, RECIPE)]
+        found += _peers(figure, directory, contenders[BARE], rounds, count)
+    return found
+
+
+def _peers(figure: str, directory: Path, bare: Contender, rounds: int, count: int) -> Found:
+    """Other libraries, in rounds of their own: some leave to the next what they did not flush."""
+    peers, missing = libraries()
+    path = str(directory / "target")
+    contenders = {
+        name: _quiet(directory, repeated(partial(save, path, CONTENT), count)) for name, save in peers.items()
+    }
+    measured = Rounds(figure, {**contenders, BARE: _quiet(directory, bare)}, rounds)
+    return Found([measured.ratio(name, BARE) for name in peers], left_out=missing)
+
+
+def _quiet(directory: Path, contender: Contender) -> Contender:
+    def drained() -> float:
+        drain(directory)
+        return contender()
+
+    return drained
 
 
 def levels(parent: Path, rounds: int, count: int, kinds: tuple[str, ...] = KINDS) -> Found:

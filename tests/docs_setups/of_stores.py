@@ -7,7 +7,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 import durably.stores
 
 
-class Elsewhere(MemoryFileSystem):
+class Elsewhere(MemoryFileSystem):  # type: ignore[misc] # not typed
     """Stands for a server: tests/test_stores.py saves to real ones."""
 
     protocol = ("s3", "sftp", "gs")

@@ -10,14 +10,39 @@ import hashlib
 import json
 import sys
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import records
 from .pages import KINDS, PLACE
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 PICTURE = PLACE / "peers.svg"
 _WHAT = (("torn", "a file was torn", "#b3261e"), ("lost", "an acknowledged file was lost or old", "#e8a33d"))
-_ROW, _WIDTH, _THICK = 0.36, 10.0, 0.4
+_ROW, _WIDTH, _THICK = 0.36, 5.2, 0.4  # narrow, so that a phone shows it too
+_PAPER, _INK, _GRID = "#ffffff", "#1f2328", "#c4cbd3"
+_DARK = {_PAPER: "#0d1117", _INK: "#e6edf3", _GRID: "#3d444d"}
+STYLE = {
+    "svg.hashsalt": "durably",  # the same record gives the same file
+    "svg.fonttype": "none",
+    "font.family": "DejaVu Sans",  # wider than what most readers have: nothing runs into another
+    "font.size": 9,
+    "axes.titlesize": 9,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "figure.facecolor": _PAPER,
+    "axes.facecolor": _PAPER,
+    "savefig.facecolor": _PAPER,
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+    "grid.color": _GRID,
+    "grid.linewidth": 0.6,
+    **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), _INK),
+}
+"""How matplotlib draws every picture of the docs."""
 
 
 def digest(record: dict[str, Any]) -> str:
@@ -37,11 +62,26 @@ def main() -> int:
         print("needs: pip install -r prove/requirements-picture.txt", file=sys.stderr)
         return 77
     library.use("svg")
-    library.rcParams["svg.hashsalt"] = "durably"  # the same record gives the same file
-    library.rcParams["svg.fonttype"] = "none"
+    library.rcParams.update(STYLE)
     _draw(record)
     print(f"written: {PICTURE.name}")
     return 0
+
+
+def finish(path: Path) -> None:
+    """Have a drawing of matplotlib follow the reader's light or dark setting, and their fonts.
+
+    It writes a colour into each shape; only a rule that is important overrules that.
+    """
+    rules = " ".join(
+        f'[style*="{kind}: {light}"] {{ {kind}: {dark} !important; }}'
+        for light, dark in _DARK.items()
+        for kind in ("fill", "stroke")
+    )
+    style = f'<style type="text/css">@media (prefers-color-scheme: dark) {{ {rules} }}</style>'
+    drawing = "\n".join(line.rstrip() for line in path.read_text(encoding="utf-8").splitlines()) + "\n"
+    drawing = drawing.replace("'DejaVu Sans'", "system-ui, 'DejaVu Sans', sans-serif")
+    path.write_text(drawing.replace("<defs>", f"<defs>\n{style}", 1), encoding="utf-8", newline="\n")
 
 
 def _draw(record: dict[str, Any]) -> None:
@@ -49,18 +89,19 @@ def _draw(record: dict[str, Any]) -> None:
     rows = record["rows"]
     names = list(dict.fromkeys(f"{row['name']} {row['version']}".strip() for row in rows))
     kinds = [kind for kind in KINDS if any(row["file_system"] == kind for row in rows)]
-    size = (_WIDTH, 1.4 + _ROW * len(names))
-    figure, axes = pyplot.subplots(1, len(kinds), sharex=True, sharey=True, figsize=size, squeeze=False)
-    for axis, kind in zip(axes[0], kinds, strict=True):
+    size = (_WIDTH, 0.9 + (0.5 + _ROW * len(names)) * len(kinds))
+    figure, axes = pyplot.subplots(len(kinds), 1, sharex=True, figsize=size, squeeze=False)
+    for axis, kind in zip(axes.flat, kinds, strict=True):
         own = {f"{row['name']} {row['version']}".strip(): row for row in rows if row["file_system"] == kind}
         _panel(axis, kind, names, own)
     figure.suptitle(
-        f"Power cuts after which (of {rows[0]['points']}) ... Linux {record['kernel']}", fontsize=10
+        f"Power cuts, of {rows[0]['points']}, after which ...\nLinux {record['kernel']}", fontsize=9
     )
-    figure.legend(*axes[0][0].get_legend_handles_labels(), loc="lower center", ncols=2, frameon=False)
-    figure.tight_layout(rect=(0, 0.07, 1, 1))
+    figure.legend(*axes[0][0].get_legend_handles_labels(), loc="lower center", ncols=2)
+    figure.tight_layout(rect=(0, 0.03, 1, 1))
     about = {"Date": None, "Creator": None, "Title": "Other libraries", "Description": digest(record)}
     figure.savefig(PICTURE, format="svg", metadata=about)
+    finish(PICTURE)
 
 
 def _panel(axis: Any, kind: str, names: list[str], rows: dict[str, dict[str, Any]]) -> None:
@@ -72,13 +113,10 @@ def _panel(axis: Any, kind: str, names: list[str], rows: dict[str, dict[str, Any
         for count, place in zip(counts, places, strict=True):
             axis.text(count, place, f" {count}", va="center", fontsize=7)
     axis.set_yticks(range(len(names)), names)
-    axis.set_title(kind, fontsize=10)
-    if not axis.yaxis_inverted():
-        axis.invert_yaxis()
+    axis.set_title(kind)
+    axis.invert_yaxis()
     axis.tick_params(labelsize=8)
     axis.margins(x=0.15)
-    for side in ("top", "right"):
-        axis.spines[side].set_visible(False)
 
 
 if __name__ == "__main__":

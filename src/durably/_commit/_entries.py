@@ -20,6 +20,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from durably._commit._linux import Linux
     from durably._commit._posix import Posix
 
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
@@ -148,7 +149,7 @@ class PosixEntries(Entries):
         save = Save("", _OPTIONS)
         save.staging, save.temporary = old, name
         try:
-            self.routine.move_exclusively(save, new, as_name)
+            self.move_exclusively(save, new, as_name)
         except UnsupportedError:
             # A directory has no hard links. Renamed over one that somebody makes just now, it fails, or
             # takes the place of an empty one: rename(2).
@@ -156,6 +157,10 @@ class PosixEntries(Entries):
                 raise
             self._check_free(new, as_name)
             self.calls.replace(name, as_name, src_dir_fd=old, dst_dir_fd=new)
+
+    def move_exclusively(self, save: Save, directory: int, name: str) -> None:
+        """Move the temporary of a save to a name that must not exist."""
+        self.routine.move_exclusively(save, directory, name)
 
     def _check_free(self, directory: int, name: str) -> None:
         try:
@@ -230,6 +235,17 @@ class PosixEntries(Entries):
 
 class LinuxEntries(PosixEntries):
     """Linux."""
+
+    routine: Linux
+    _excludes: bool | None = None
+
+    def move_exclusively(self, save: Save, directory: int, name: str) -> None:
+        if self._excludes is None:
+            self._excludes = self.routine.excludes(directory)  # as all that lies on this mount
+        if self._excludes:
+            self.routine.rename_exclusively(save, directory, name)
+        else:
+            super().move_exclusively(save, directory, name)
 
     def exchange(self, directory: int, one: str, other: str) -> None:
         try:

@@ -204,9 +204,17 @@ class Linux(Posix):
         self.calls.syncfs(directory)
 
     def move_exclusively(self, save: Save, directory: int, name: str) -> None:
-        if self.file_system(directory).kind in _RACY_NOREPLACE:
+        if self.excludes(directory):
+            self.rename_exclusively(save, directory, name)
+        else:
             super().move_exclusively(save, directory, name)
-            return
+
+    def excludes(self, directory: int) -> bool:
+        """Whether a rename without replacement in an open directory never replaces what others make."""
+        return self.file_system(directory).kind not in _RACY_NOREPLACE
+
+    def rename_exclusively(self, save: Save, directory: int, name: str) -> None:
+        """`move_exclusively` where it ``excludes``."""
         try:
             self.calls.renameat2(save.staging, save.temporary, directory, name, RENAME_NOREPLACE)  # type: ignore[arg-type] # has a name
         except OSError as error:

@@ -29,7 +29,7 @@ TAKEN = {win.ERROR_ALREADY_EXISTS, win.ERROR_FILE_EXISTS}
 # A reader that opens the file again and again leaves gaps of a few per cent: many tries meet one. With
 # pauses of up to 0.1 s, one save in seven failed under Wine; with a short one after each try, one in 300 on
 # a machine so busy that the time was used up by few of them.
-_TRIES = 16
+TRIES = 16
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.0005, 0.002
 _LEAST_SHARE = 0.25
 
@@ -150,7 +150,7 @@ class Files:
                     raise
                 if tries == 0 and code(error) == win.ERROR_ACCESS_DENIED and refuse is not None:
                     refuse()
-                tries = (tries + 1) % _TRIES
+                tries = (tries + 1) % TRIES
                 if tries:
                     continue
                 now = calls.clock()

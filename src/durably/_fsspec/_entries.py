@@ -26,8 +26,10 @@ _TO_FLUSH = os.O_RDWR if hasattr(os, "O_BINARY") else os.O_RDONLY
 
 def in_staging(path: str) -> bool:
     """Whether a path leads through a temporary of durably's: nobody makes that again once it is gone."""
+    if _names.PREFIX not in path:
+        return False
     parts = path.replace(os.sep, "/").split("/")  # fsspec's are of slashes on Windows, too
-    return _names.PREFIX in path and any(_names.parse(part) is not None for part in parts)
+    return any(_names.parse(part) is not None for part in parts)
 
 
 def without_protocol(path: object, protocols: tuple[str, ...]) -> object:

@@ -39,6 +39,11 @@ class DurableFile(io.BufferedIOBase):
 
     name: str
     mode: str
+    blocksize = io.DEFAULT_BUFFER_SIZE
+    receipt: Receipt | None = None
+    _closed = False
+    _doomed = False
+    _given_up = ""
 
     def __init__(
         self,
@@ -49,21 +54,16 @@ class DurableFile(io.BufferedIOBase):
         *,
         autocommit: bool = True,
     ) -> None:
-        self._closed = False
-        self._doomed = False
-        self._given_up = ""
         self._generation = _forks.generation
         self._writer: Writer | None = writer
-        self._file = writer.file
+        self._file = file = writer.file
         self._before = _inference.pending()
         # The buffer's own method: no call of ours for each piece that is written.
-        vars(self)["write"] = self._file.write
+        self.__dict__["write"] = file.write
         self.path = self.name = path
         self.mode = mode
         self.fs = fs
         self.autocommit = autocommit
-        self.blocksize = io.DEFAULT_BUFFER_SIZE
-        self.receipt: Receipt | None = None
 
     # The end.
 
@@ -109,7 +109,7 @@ class DurableFile(io.BufferedIOBase):
         errors that say what the target holds.
         """
         self._closed = True
-        writer = self._writer_of()
+        writer = self._writer or self._writer_of()
         try:
             return writer.commit()
         finally:

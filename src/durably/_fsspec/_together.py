@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from durably._batch_writer import BatchWriter
+    from durably._fsspec._many import ManyFiles
     from durably._options import SaveOptions
-    from durably.filesystem import DurableFileSystem
 
 _current: ContextVar[Together | None] = ContextVar("durably_filesystem_together", default=None)
 
@@ -26,7 +26,7 @@ class Together:
     keep the others from being: at the end the error of the one is raised, or a BatchError for several.
     """
 
-    def __init__(self, fs: DurableFileSystem, options: SaveOptions) -> None:
+    def __init__(self, fs: ManyFiles, options: SaveOptions) -> None:
         self._fs = fs
         self._options = options
         self._batch = self._begun()
@@ -74,9 +74,8 @@ class Together:
         try:
             self._batch.__exit__(None, None, None)
         except BatchError as error:
-            assert error.receipt is not None
-            told = [each for each in error.receipt.failed.items() if each[1] not in self._raised]
-            self._failed.update(told)
+            failed = error.receipt.failed.items() if error.receipt is not None else ()
+            self._failed.update(each for each in failed if each[1] not in self._raised)
             self._error = error
 
     def __enter__(self) -> None:
@@ -102,7 +101,7 @@ class Together:
             raise self._error
 
 
-def current(fs: DurableFileSystem) -> Together | None:
+def current(fs: ManyFiles) -> Together | None:
     """The call of a file system that a save is a part of."""
     together = _current.get()
     return together if together is not None and together._fs is fs else None  # noqa: SLF001 # of this room

@@ -1,84 +1,76 @@
-"""Flushing many staged files: by one flush of the file system where that is proof, else each by itself."""
+"""Flushing the staged files of a transaction."""
 
 from __future__ import annotations
 
 from durably import _forks
+from durably._disk import EARLY, OPEN_FILES, Disk
 from durably._options import LEVELS
-from durably._save import CLOSED
+from durably._save import CLOSED, Save
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from durably._save import Save
     from durably._txn._root import Root
-
-_OPEN_FILES = 64
-"""Files that stay open until they are flushed, each by its own descriptor: the one that wrote it."""
-_WORTHWHILE = 16
-"""Files from which on one flush of the file system is faster than one for each."""
-
-_EARLY = 256 << 10
-"""Bytes from which on a file is written out before the flush."""
 
 
 class Flusher:
     """The files that were written, and not flushed yet."""
 
     def __init__(self, root: Root) -> None:
-        self.root = root
-        self._shares: bool | None = None
-        self._open: list[Save] = []
-        self._files = 0
-        self._size = 0
-        self._waits = False
+        self.root: Root = root
+        self._disk: Disk | None = None
+        self._open: list[int] = []
         _forks.watch_many(self, self.discard)
 
     def add(self, save: Save, size: int) -> None:
         """Take the descriptor of a file that is written. An error is that of this file."""
-        self._files += 1
-        self._size += size
+        routine = self.root.routine
         if not self.root.flushes:
-            self.root.routine.close_staged(save)
+            routine.close_staged(save)
             return
-        if self._shares is None:
-            # The root was opened before the first write, and is told of every error since.
-            self._shares = bool(self.root.routine.common_flush(self.root.directory))
-        taken = type(save)(save.path, save.options)
-        taken.skipped = save.skipped
-        taken.fd, save.fd = save.fd, CLOSED
-        if size >= _EARLY:
-            self.root.routine.start_flush(taken.fd)
-        self._open.append(taken)
-        if len(self._open) >= _OPEN_FILES:
-            self._relieve()
+        disk = self._disk or self._first()
+        disk.files += 1
+        disk.size += size
+        if size >= EARLY:
+            routine.start_flush(save.fd)
+        fd, save.fd = save.fd, CLOSED
+        if disk.shared:
+            routine.calls.close(fd)
+            return
+        self._open.append(fd)
+        if len(self._open) >= OPEN_FILES:
+            self._relieve(disk)
 
-    def _relieve(self) -> None:
+    def _first(self) -> Disk:
+        """The root was opened before the first write, and is told of every error since."""
+        root = self.root
+        self._disk = Disk(root.directory if root.routine.common_flush(root.directory) else None)
+        return self._disk
+
+    def _relieve(self, disk: Disk) -> None:
         """Close files, so that others can be opened."""
-        if not (self._waits or self._is_worthwhile()):
+        if disk.shares(self.root.routine):
+            self._close()
+        else:
             self._flush_each()
-            return
-        self._waits = True
-        self._close()
-
-    def _is_worthwhile(self) -> bool:
-        enough = self._shares is True and self._files >= _WORTHWHILE
-        return enough and self.root.routine.is_quiet(self._files, self._size)
 
     def flush(self) -> bool:
         """Bring everything to the device. True: all names as well. An error is final."""
-        together = self._waits or (self.root.flushes and self._is_worthwhile())
-        if together:
-            self._close()
-            self.root.routine.flush_all(self.root.directory)
-            self.root.notes.steps.append("syncfs")
-        else:
+        disk, routine = self._disk, self.root.routine
+        if disk is None or not disk.shares(routine):
             self._flush_each()
-        return together
+            return False
+        self._close()
+        routine.flush_all(disk.witness)
+        self.root.notes.steps.append("syncfs")
+        return True
 
     def _flush_each(self) -> None:
         routine, notes = self.root.routine, self.root.notes
-        for save in self._open:
-            routine.start_flush(save.fd)  # the disk is to have all before the first is waited for
-        for save in self._open:
+        for fd in self._open:
+            routine.start_flush(fd)  # the disk is to have all before the first is waited for
+        for fd in self._open:
+            save = Save(self.root.path, notes.options)
+            save.fd = fd
             routine.flush(save)
             notes.limit = min(notes.limit, save.limit, key=LEVELS.index)
             notes.skipped.update(save.skipped)
@@ -89,8 +81,7 @@ class Flusher:
     def _close(self) -> None:
         """Close what is open, and raise the errors that only close(2) reports, on network mounts."""
         while self._open:
-            save = self._open[-1]
-            fd, save.fd = save.fd, CLOSED
+            fd = self._open[-1]
             del self._open[-1]
             self.root.routine.calls.close(fd)
 
@@ -98,5 +89,7 @@ class Flusher:
         """Close what is open; the files are thrown away, or those of the parent of a forked child."""
         _forks.forget_many(self)
         while self._open:
-            save = self._open.pop()
-            self.root.routine.release(save)
+            try:
+                self._close()
+            except OSError:
+                pass  # the file is thrown away

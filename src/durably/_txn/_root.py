@@ -117,7 +117,7 @@ class Root:
 
     def walk(self, where: Parts) -> Any:
         """Open a directory below the root; the caller closes it."""
-        directory = self.entries.enter(self.directory, ".") if not where else self.directory
+        directory = self.directory if where else self.routine.keep_directory(self.directory)
         for number, name in enumerate(where):
             above = directory
             try:

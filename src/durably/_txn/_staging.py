@@ -171,19 +171,18 @@ class Staging:
     def _examine(self, save: StagedSave, expected: Expected, *, private: bool) -> None:
         parts = save.parts
         there = self.meet(save.directory, parts) if save.tree is None else None
-        current = self.current(save.directory, save.tree, parts)
         if there is not None and stat.S_ISLNK(there.st_mode) and save.options.symlinks != "replace":
             message = "is a symbolic link, and a transaction follows none; symlinks='replace' replaces it"
             raise OSError(errno.ELOOP, message, save.path)
-        self._check_expected(save, current, expected)
+        if expected is not ...:
+            self._check_expected(save, expected)
         # What was written in this transaction is the old file; after a removal there is none.
         file = self.files.get(parts)
         save.name = parts[-1] if file is None or private else (file.staged or _names.fresh("t"))
         self.root.routine.examine(save)
 
-    def _check_expected(self, save: StagedSave, current: str | None, expected: Expected) -> None:
-        if expected is ...:
-            return
+    def _check_expected(self, save: StagedSave, expected: Expected) -> None:
+        current = self.current(save.directory, save.tree, save.parts)
         is_so = current is None if expected is None else current is not None
         if is_so and current is not None:
             is_so = self.content(save.directory, current) == expected
@@ -206,7 +205,8 @@ class Staging:
             dropped: tuple[str, ...] = getattr(left, "leftovers", ())
             self.left += (os.path.join(where, os.path.basename(each)) for each in dropped)
         routine.release(save)
-        root.notes.lost = (*root.notes.lost, *(each for each in save.lost if each not in root.notes.lost))
+        root.notes.lost = tuple(dict.fromkeys((*root.notes.lost, *save.lost)))
+        root.notes.skipped.update(save.skipped)
 
     def _take(self, save: StagedSave, directory: Any, expected: Expected) -> None:
         """Enter the temporary of a save as the new file of its target."""
@@ -223,7 +223,11 @@ class Staging:
         else:
             if save.private is not None:
                 name = _names.fresh("t")
-                entries.move(directory, save.temporary, save.directory, name, replace=True)
+                try:
+                    entries.move(directory, save.temporary, save.directory, name, replace=True)
+                except BaseException:
+                    self.left += self.root.discard([(save.parts[:-1], name)])  # it may have happened
+                    raise
                 save.temporary = name
             new.staged, save.temporary = save.temporary, None
         self.files[save.parts] = new
