@@ -13,14 +13,18 @@ from pathlib import Path
 import pytest
 
 import commits
+import comparison
+import counts
 import drawn
 import page
+import places
 import plots
 import promised
 import reasons
 import record
 import saves
 import support
+from capabilities import needs_file_system, needs_gcc, needs_strace
 from findings import Finding, Found, Point, Target
 from prove import records
 from rounds import Rounds
@@ -79,7 +83,8 @@ def test_a_page_follows_its_data(tmp_path: Path) -> None:
     _recorded(tmp_path)
     text = page.index(tmp_path, list(plots.shown(tmp_path)))
     assert "1 of 3 stated figures are met." in text
-    assert "| 2.50 x | 2.50-2.50 | 2.50 | ≤ 1.65 x | **not met** |" in text
+    line = "4 KiB replaced, tmpfs, none: durably.write_bytes beside bare five calls, in C"
+    assert f"| **not met** | {line} | ≤ 1.65 x | 2.50 (2.50-2.50; 2.50) |" in text
     assert (
         "in Python with nothing decided between them, already take 1.70 x the bare ones, and in C 1.30 x"
         in text
@@ -193,12 +198,12 @@ def test_proven_is_only_what_has_a_proof() -> None:
 
 def test_the_readme_gets_the_comparison_between_its_marks(tmp_path: Path) -> None:
     readme = "before\n<!-- comparison -->\nold\n<!-- /comparison -->\nafter\n"
-    new = page.with_comparison(readme, tmp_path)
+    new = comparison.with_table(readme, tmp_path)
     assert new.startswith("before\n<!-- comparison -->\n| saved with |")
     assert new.endswith("<!-- /comparison -->\nafter\n")
     assert "old\n" not in new
-    assert page.with_comparison(new, tmp_path) == new
-    assert page.with_comparison("no marks", tmp_path) == "no marks"
+    assert comparison.with_table(new, tmp_path) == new
+    assert comparison.with_table("no marks", tmp_path) == "no marks"
 
 
 def test_the_comparison_counts_what_the_rig_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -206,7 +211,7 @@ def test_the_comparison_counts_what_the_rig_recorded(tmp_path: Path, monkeypatch
     other = row | {"name": "other", "torn": 2, "lost": 3, "litter": 0}
     rows = [one | {"file_system": kind} for one in (row, other) for kind in ("ext4", "xfs")]
     monkeypatch.setattr(records, "read", lambda _: {"rows": rows})
-    text = page.comparison(tmp_path)
+    text = comparison.snippet(tmp_path)
     assert "| **durably 9** | 0 | 0 | 8 |" in text
     assert "| other 9 | **4** | **6** | 0 |" in text
     assert "After how many of 20 power cuts (ext4, xfs)" in text
@@ -217,7 +222,7 @@ def test_the_comparison_counts_what_the_rig_recorded(tmp_path: Path, monkeypatch
     for quick, cost in ((True, ""), (False, " 2.50 x |")):
         about = record.machine() | {"quick": quick, "seconds": 1}
         record.write(tmp_path, "disk", about, Found(taken))
-        assert f"| other 9 | **4** | **6** | 0 |{cost}\n" in page.comparison(tmp_path)
+        assert f"| other 9 | **4** | **6** | 0 |{cost}\n" in comparison.snippet(tmp_path)
 
 
 def test_a_ratio_is_taken_in_each_round() -> None:
@@ -237,6 +242,46 @@ def test_targets() -> None:
     assert not Target(5).is_met(5.1)
     assert _finding("a", 1, Target(5, at_least=True)).stated == "≥ 5 x"
     assert reasons.reason(_finding(saves.OPEN, 4, Target(2.5)), []) == "not explained yet."
+
+
+@needs_strace
+@needs_gcc
+def test_the_c_program_makes_the_very_calls_of_a_save() -> None:
+    made = {(count.contender, count.level): count.calls for count in counts.counts().counts}
+    for level in ("none", "durable"):
+        assert made["durably.write_bytes", level] == made["same, in C", level]
+
+
+def test_a_reason_does_not_name_a_path() -> None:
+    script = "import sys; sys.exit('no room in /some/where/image')"
+    with pytest.raises(places.CannotError, match=r"no room in image$"):
+        places.run("fresh", sys.executable, "-c", script, "/some/where/image")
+    with pytest.raises(places.CannotError, match=r"ended with 3$"):
+        places.run("fresh", sys.executable, "-c", "raise SystemExit(3)")
+
+
+_BROKEN = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from pathlib import Path
+import places
+try:
+    with places.fresh("ext4", Path(sys.argv[2])) as place:
+        (place / "file").write_bytes(b"")
+        opened = open(place / "file")
+        raise KeyError(place)
+except places.CannotError as error:
+    print(error)
+except KeyError:
+    print("taken away" if not any(Path(sys.argv[2]).iterdir()) else "left")
+"""
+
+
+@needs_file_system("ext4")
+def test_a_fresh_file_system_is_taken_away_whatever_happens(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", _BROKEN, str(RUN.parent), str(tmp_path)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert done.stdout == "taken away\n"
 
 
 def test_every_group_is_in_one_half() -> None:

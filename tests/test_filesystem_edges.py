@@ -301,7 +301,8 @@ def test_what_cannot_be_put_back_is_told(path: Path, fs: Any) -> None:
         moved.unlink()
         raise BrokenError
     (note,) = raised.value.__notes__
-    assert path.as_posix() in note  # as fsspec names files on every system
+    note = note.replace("\\", "/")
+    assert path.as_posix() in note
     assert moved.as_posix() in note
     with pytest.raises(durably.RecoveryConflictError, match="is gone"):
         fs.recover(path.parent)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import itertools
 import json
@@ -647,11 +648,100 @@ def test_what_was_put_aside_for_a_failing_move_is_back(refused: tuple[int, ...],
                 raise OSError(errno.EACCES, os.strerror(errno.EACCES))
 
     EVERYTHING.lay(root)
-    with pytest.raises(BrokenError), use(Table()), fs.transaction:
-        with pytest.raises(PermissionError) as raised:
-            fs.mv(root / "a", root / "b")
-        assert held(root) == (BEFORE if refused == (2,) else _without("b"))
-        assert bool(getattr(raised.value, "__notes__", ())) == (refused != (2,))
-        raise BrokenError
+    for fails in (True, False):
+        with contextlib.suppress(BrokenError), use(Table()), fs.transaction:
+            with pytest.raises(PermissionError) as raised:
+                fs.mv(root / "a", root / "b")
+            assert held(root) == (BEFORE if refused == (2,) else _without("b"))
+            assert bool(getattr(raised.value, "__notes__", ())) == (refused != (2,))
+            if fails:
+                raise BrokenError
+        assert held(root) == (BEFORE if fails or refused == (2,) else _without("b"))
+        assert not ours(root)
+
+
+def test_a_directory_that_moves_while_a_file_in_it_is_written(root: Path, fs: Any) -> None:
+    EVERYTHING.lay(root)
+    with fs.transaction:
+        with fs.open(root / "sub" / "x", "ab") as file, fs.open(root / "a", "ab") as other:
+            fs.mv(root / "sub", root / "moved")
+            file.write(b" and more")
+            other.write(b" too")
+    assert held(root) == {
+        **_without("sub", "a"),
+        "a": b"old a too",
+        "moved/x": b"old x and more",
+        "moved/deep/y": b"old y",
+    }
+    assert not ours(root)
+
+
+def test_a_directory_made_anew_has_what_a_dead_process_staged(root: Path, fs: Any) -> None:
+    """It does not keep the old one from coming back."""
+
+    def act(fs: Any, root: Path) -> None:
+        fs.rm(root / "sub", recursive=True)
+        fs.pipe(str(root / "sub" / "deep" / "y"), b"new y")
+        assert ours(root / "sub")
+
+    interrupted(root, act)
+    fs.recover(root)
     assert held(root) == BEFORE
     assert not ours(root)
+
+
+def test_what_was_moved_into_a_directory_that_is_gone(root: Path, fs: Any) -> None:
+    interrupted(root, lambda fs, root: fs.mv(root / "a", root / "sub" / "deep" / "a"))
+    shutil.rmtree(root / "sub" / "deep")
+    with pytest.raises(durably.RecoveryConflictError, match="is gone"):
+        fs.recover(root)
+
+
+def test_a_log_that_goes_while_it_is_looked_for(root: Path, fs: Any) -> None:
+    log = interrupted(root, _removing_a)
+
+    class Table(RecordingSyscalls):
+        def _before(self, name: str, arguments: Any, keywords: Any, function: Any) -> None:
+            if name == "open" and arguments[0] == log.name:
+                log.unlink(missing_ok=True)
+
+    with use(Table()):
+        assert fs.recover(root).outcome == "nothing"
+
+
+def test_a_last_line_that_is_damaged_was_being_written(root: Path, fs: Any) -> None:
+    log = interrupted(root, _removing_a)
+    log.write_bytes(log.read_bytes() + b"00000000 \0\0\0\n")
+    fs.recover(root)
+    assert held(root) == BEFORE
+
+
+def test_a_log_that_somebody_has_removed(root: Path, fs: Any) -> None:
+    """By hand, as a message says: then nothing is left to remove."""
+    EVERYTHING.lay(root)
+    with fs.transaction:
+        fs.rm(root / "a")
+        for log in root.glob(".durably-u-*"):
+            log.unlink()
+    assert held(root) == _without("a")
+    assert not ours(root)
+
+
+def test_an_interrupt_when_the_log_is_removed(root: Path, fs: Any) -> None:
+    EVERYTHING.lay(root)
+
+    class Table(RecordingSyscalls):
+        done = False
+
+        def _before(self, name: str, arguments: Any, keywords: Any, function: Any) -> None:
+            if name == "unlink" and arguments[0].startswith(".durably-u-") and not self.done:
+                self.done = True
+                os.unlink(*arguments, **keywords)
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), use(Table()):
+        ONE_OF_EACH.run(root)
+    assert held(root) == ONE_OF_EACH.after
+    assert not (root / _names.JOURNAL).exists()
+    assert fs.recover(root).outcome == "nothing"
+    assert held(root) == ONE_OF_EACH.after

@@ -128,10 +128,10 @@ def s3() -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def s3fs(s3: Server) -> Any:
-    """A connection that does not try again by itself, with small parts."""
+    """A connection that hardly tries again by itself, with small parts."""
     s3fs = pytest.importorskip("s3fs")
     fs = s3fs.S3FileSystem(
-        **s3.options, default_block_size=ONE_BLOCK, config_kwargs={"retries": {"max_attempts": 0}}
+        **s3.options, default_block_size=ONE_BLOCK, config_kwargs={"retries": {"max_attempts": 1}}
     )
     fs.retries = 1
     return fs
@@ -571,6 +571,22 @@ def _through(door: str, place: Local) -> None:
         with durably.open(url, "wb" if door == "open" else "w+b", **how) as file:
             file.write(NEW)
             file.flush()
+
+
+def test_what_cannot_be_removed_or_asked_is_raised() -> None:
+    class Refusing:
+        def __getattr__(self, name: str) -> Any:
+            def refuse(path: str) -> None:
+                raise PermissionError(errno.EACCES, "no")
+
+            return refuse
+
+    for ask in (
+        durably.stores.Renamed(Refusing(), "/x").remove,
+        durably.stores.Renamed(Refusing(), "/x").exists,
+    ):
+        with pytest.raises(PermissionError):
+            ask("/x")
 
 
 def test_a_lost_answer_is_looked_up(broken: Local) -> None:

@@ -387,6 +387,59 @@ def test_a_copy_that_cannot_be_kept_is_the_objects_own_failure(
     assert names(memory) == []
 
 
+def test_an_interrupt_while_a_copy_is_made_goes_on(memory: Local, monkeypatch: pytest.MonkeyPatch) -> None:
+    from durably._stores import _batch, _object_writer, _spool
+
+    def stop(*_: object, **__: object) -> Any:
+        raise STOP
+
+    with Batch() as batch:
+        for room, name in ((_batch, "open"), (_object_writer, "open"), (_spool, "opened")):
+            with monkeypatch.context() as patch:
+                patch.setattr(room, name, stop, raising=False)
+                with pytest.raises(KeyboardInterrupt):
+                    if room is _batch:
+                        batch.write_bytes(memory.url("a"), NEW)
+                    else:
+                        batch.open(memory.url("a"), "wb")
+    assert names(memory) == []
+    assert batch.receipt is not None
+    assert (batch.receipt.failed, batch.receipt.unsaved) == ({}, ())
+
+
+def test_an_exception_after_an_object_was_added_leaves_it_in_the_batch(memory: Local) -> None:
+    with Batch() as batch:
+        writer = batch.open(memory.url("a"), "wb")
+        with pytest.raises(KeyError):
+            with writer as file:
+                file.write(NEW)
+                writer.add()
+                raise KeyError
+    assert memory.read("a") == NEW
+
+
+def test_no_object_is_begun_after_an_interrupt(counted: Local, monkeypatch: pytest.MonkeyPatch) -> None:
+    batch = Batch(on_error="continue")
+    with pytest.raises(KeyboardInterrupt):
+        with batch:
+            for number in range(4):
+                batch.write_bytes(counted.url(f"{number}"), NEW, **counted.how())
+            objects = batch._objects
+            assert objects is not None
+            plain = objects._send_each
+
+            def stopped(lane: Any) -> None:
+                plain(lane[:1])
+                raise STOP
+
+            monkeypatch.setattr(objects, "_send_each", stopped)
+    assert names(counted) == ["0"]
+    plain(list(objects._all.values())[1:])  # as on a thread that comes to its turn now
+    assert names(counted) == ["0"]
+    assert batch.receipt is not None
+    assert len(batch.receipt.unsaved) == 3
+
+
 def test_a_write_that_failed_and_was_ignored_is_not_sent(
     memory: Local, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -350,13 +350,20 @@ def test_the_path_of_a_device(tmp_path: Path) -> None:
             durably.write_bytes(path, NEW)
 
 
-@every_door
-def test_a_share_of_this_machine(target: Path, door: Door) -> None:
+@pytest.fixture
+def share(target: Path) -> str:
+    """The target's path through a share of this machine."""
     drive, rest = os.path.splitdrive(target)
-    share = f"\\\\localhost\\{drive[0]}${rest}"
-    if not os.path.exists(share):
+    path = f"\\\\localhost\\{drive[0]}${rest}"
+    if not os.path.exists(path):
         pytest.skip("no share of this machine's drive can be reached")
-    receipt = door.save(Path(share), NEW)
+    return path
+
+
+@every_door
+@pytest.mark.parametrize("prefixed", [False, True])
+def test_a_share_of_this_machine(target: Path, share: str, door: Door, prefixed: bool) -> None:
+    receipt = door.save(Path(f"\\\\?\\UNC{share[1:]}" if prefixed else share), NEW)
     assert receipt.replaced
     assert receipt.durability == "none"  # the server decides
     assert target.read_bytes() == NEW
@@ -412,6 +419,18 @@ def test_saving_through_fsspec(target: Path, slash: str) -> None:
     fs.mv(f"{name}2", name)
     assert fs.ls(str(target.parent)) == [target.as_posix()]
     assert target.read_bytes() == OLD
+
+
+@pytest.mark.parametrize("slash", ["/", "\\"])
+def test_saving_to_a_share_through_fsspec(target: Path, share: str, slash: str) -> None:
+    fsspec: Any = pytest.importorskip("fsspec", reason="fsspec is not installed")
+    url = "durable://" + share.replace("\\", slash)
+    with fsspec.open(url, "wb") as file:
+        file.write(NEW)
+        assert target.read_bytes() == OLD
+    assert target.read_bytes() == NEW
+    fs, name = fsspec.url_to_fs(url)
+    assert fs.ls(name.rpartition("/")[0]) == [name]
 
 
 # Text.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import durably
-from capabilities import needs_windows
+from capabilities import needs_windows, posix_rename
 from disk import NEW, OLD, names
 from durably import BatchError, UnsupportedError, testing
 from durably._commit._windows_files import PATIENCE
@@ -144,6 +144,25 @@ def test_an_old_directory_is_not_replaced(root: Path) -> None:
         directory(root)
     assert names(root / "tree") == ["a"]
     assert names(root) == ["a", "b", "tree"]
+
+
+def test_versions_behind_a_link(root: Path) -> None:
+    """Put in place by one rename of a link, or refused before anything is written."""
+    path = root / "tree"
+
+    def save(data: bytes) -> None:
+        with durably.staged_directory(path, fallback="symlink") as tree:
+            (tree / "page").write_bytes(data)
+
+    if posix_rename():
+        with pytest.raises(UnsupportedError):
+            save(NEW)
+        assert names(root) == ["a", "b"]
+        return
+    for data in (OLD, NEW):
+        save(data)
+        assert (path / "page").read_bytes() == data
+    assert len(names(root)) == 4  # the link, and the version that it leads to
 
 
 def test_a_directory_whose_body_fails(root: Path) -> None:

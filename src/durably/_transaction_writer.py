@@ -31,11 +31,11 @@ class TransactionWriter(PartWriter["F_co"]):
     Without a block, call `add` or `discard`. It belongs to one thread at a time.
     """
 
-    __slots__ = ("_expected", "_lock", "_staging")
+    __slots__ = ("_expected", "_lock", "_staged", "_staging")
 
     _expected: Expected
     _lock: Any
-    _save: StagedSave
+    _staged: StagedSave
     _staging: Staging
     _whole: str = "transaction"
 
@@ -54,6 +54,7 @@ class TransactionWriter(PartWriter["F_co"]):
         with lock:
             save = staging.begin(*target, resolve(options), expected)
             super().__init__(save)
+            self._staged = save
             try:
                 channel, file = stage_stream(staging.root.routine, save, how)
             except BaseException as error:
@@ -63,7 +64,7 @@ class TransactionWriter(PartWriter["F_co"]):
 
     def _take(self) -> None:
         with self._lock:
-            staging, save = self._staging, self._save
+            staging, save = self._staging, self._staged
             size = staging.root.routine.calls.fstat(save.fd).st_size
             self._decide()
             staging.finish(save, size, self._expected)
@@ -74,7 +75,7 @@ class TransactionWriter(PartWriter["F_co"]):
 
     def _throw_away(self, error: BaseException) -> None:
         with self._lock:
-            self._staging.abandon(self._save, error)
+            self._staging.abandon(self._staged, error)
 
 
 class StagedFile:

@@ -29,6 +29,7 @@ os.access({mark!r}, os.F_OK)
 save()
 os.access({mark!r}, os.F_OK)
 """
+_MEMORY = ("brk", "mmap", "munmap")  # the allocator's, now and then
 _DOORS = {
     "durably.write_bytes": "durably.write_bytes(path, b'x' * 4096, durability=level)",
     'durably.open("wb"), one write': (
@@ -72,4 +73,4 @@ def _traced(command: list[str], directory: Path, request: str = "") -> tuple[str
     lines = trace.read_text(encoding="utf-8", errors="replace").splitlines()
     first, last = (number for number, line in enumerate(lines) if _MARK in line and "access(" in line)
     between = (_CALL.match(line) for line in lines[first + 1 : last])
-    return tuple(match["name"] for match in between if match)
+    return tuple(match["name"] for match in between if match and match["name"] not in _MEMORY)

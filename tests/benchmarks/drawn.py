@@ -11,6 +11,7 @@ for _place in ("platforms", "platforms/linux"):  # the promises' table, and the 
         sys.path.append(str(TOP / _place))
 
 import commits  # noqa: E402
+import comparison  # noqa: E402
 import page  # noqa: E402
 import plots  # noqa: E402
 import promised  # noqa: E402
@@ -22,13 +23,13 @@ def texts(figures: Path) -> dict[Path, str]:
     """Each page, each picture that is text, and the README's table, by path."""
     found = {
         figures / "index.md": page.index(figures, list(plots.shown(figures))),
-        figures / "comparison.md": page.comparison(figures),
+        figures / "comparison.md": comparison.snippet(figures),
         figures / "support.svg": promised.drawn(),
         **{figures / f"steps-{system}.svg": commits.drawn(system) for system in support.SYSTEMS},
     }
     if figures == record.FIGURES:
         readme = TOP / "README.md"
-        found[readme] = page.with_comparison(readme.read_text(encoding="utf-8"), figures)
+        found[readme] = comparison.with_table(readme.read_text(encoding="utf-8"), figures)
     return found
 
 

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 _CONTENT = b"x" * 4096
 _FILES = 1000
 _PIPE = "durable pipe_file"
-_OPEN = 'durable open("wb"), one write'
+OPEN = 'durable open("wb"), one write'
 _STOCK_PIPE = "fsspec's own pipe_file"
-_STOCK_OPEN = 'fsspec\'s own open("wb"), one write'
+STOCK_OPEN = 'fsspec\'s own open("wb"), one write'
 _WRITE_BYTES = "durably.write_bytes"
 _TRANSACTION = "fs.transaction"
 _ONE_BY_ONE = "one by one"
@@ -36,15 +36,15 @@ def on_memory(rounds: int, count: int) -> Found:
         path = _target(directory)
         contenders = {
             _PIPE: repeated(lambda: durable.pipe_file(path, _CONTENT), count),
-            _OPEN: repeated(lambda: _opened(durable, path), count),
+            OPEN: repeated(lambda: _opened(durable, path), count),
             _STOCK_PIPE: repeated(lambda: own.pipe_file(path, _CONTENT), count),
-            _STOCK_OPEN: repeated(lambda: _opened(own, path), count),
+            STOCK_OPEN: repeated(lambda: _opened(own, path), count),
         }
         measured = Rounds(f"fsspec, 4 KiB replaced, {place}, none", contenders, rounds)
     return Found(
         [
             measured.ratio(_PIPE, _STOCK_PIPE, Target(2)),
-            measured.ratio(_OPEN, _STOCK_OPEN, Target(2.5)),
+            measured.ratio(OPEN, STOCK_OPEN, Target(2.5)),
         ]
     )
 

@@ -1,27 +1,24 @@
-"""The pages of docs/figures: which stated figure is met, why another is not, and the other libraries."""
+"""The page of docs/figures: which stated figure is met, why another is not, and all pictures."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+import comparison
 import plots
 import reasons
 import record
 from commits import NAMES
 from prove import records
-from prove.pages import KINDS, table
-from saves import WRITE_BYTES
+from prove.pages import table
 from suite import GROUPS
 from table import measured
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from pathlib import Path
 
     from findings import Finding
 
-_NOTE = "<!-- Written by `python tests/benchmarks/run.py --draw` from what was recorded; do not edit. -->\n"
-_START, _END = "<!-- comparison -->", "<!-- /comparison -->"
 _POINTS = 10_000
 ALT = {
     "small": "bars: a save of 4 KiB on a tmpfs by durably and by others, in units of the bare calls in C",
@@ -47,7 +44,7 @@ def index(figures: Path, shown: list[str]) -> str:
         f"\n### {title}\n\n![the steps of a save on {title}, one below the other](steps-{system}.svg)\n"
         for system, title in NAMES.items()
     )
-    return f"""{_NOTE}
+    return f"""{record.NOTE}
 # Figures
 
 What durably costs, measured beside C programs that make bare system calls, beside the classic recipe and
@@ -69,6 +66,7 @@ range and the ratio of the fastest rounds stand beside it.
 ## Costs
 {pictures or "Not recorded yet." + chr(10)}
 {_beside(findings)}
+{_calls(kept)}
 ## What a save does
 
 Each step, who takes it, and what is found if everything ends right after it.
@@ -81,7 +79,7 @@ Each step, who takes it, and what is found if everything ends right after it.
 
 ## Beside other libraries
 
-{_comparison("../proofs/peers.md", figures)}
+{comparison.explained("../proofs/peers.md", figures)}
 ![power cuts after which a file was torn or lost, by library](../proofs/peers.svg)
 
 {_left_out(kept)}
@@ -124,19 +122,23 @@ def _took(kept: dict[str, record.Record]) -> str:
 def _stated(stated: list[tuple[str, Finding]]) -> str:
     rows = [
         [
-            finding.figure,
-            finding.contender,
-            finding.base,
-            f"{_number(finding.median)} {finding.unit}",
-            f"{_number(finding.low)}-{_number(finding.high)}",
-            _number(finding.fastest),
-            finding.stated,
             finding.verdict if finding.verdict == "met" else "**not met**",
+            f"{finding.figure}: {_what(finding)}",
+            finding.stated,
+            f"{_number(finding.median)} ({_range(finding)}; {_number(finding.fastest)})",
         ]
         for _, finding in stated
     ]
-    columns = ("figure", "of", "beside", "median", "range", "fastest", "stated", "")
+    columns = ("", "figure", "stated", "median (range; fastest)")
     return table(columns, rows) if rows else ""
+
+
+def _what(finding: Finding) -> str:
+    return f"{finding.contender} beside {finding.base}" if finding.base else finding.contender
+
+
+def _range(finding: Finding) -> str:
+    return f"{_number(finding.low)}-{_number(finding.high)}"
 
 
 def _number(value: float) -> str:
@@ -176,31 +178,41 @@ def _missed(missed: list[Finding], findings: list[Finding]) -> str:
     if not missed:
         return "None.\n"
     lines = [
-        f"- {one.figure}: {one.contender}{f' beside {one.base}' if one.base else ''} "
-        f"({_number(one.median)} {one.unit}, stated {one.stated}): {reasons.reason(one, findings)}\n"
-        for one in missed
+        f"- {one.figure}: {_what(one)} ({_number(one.median)} {one.unit}, stated {one.stated}): {why}\n"
+        for one, why in ((one, reasons.reason(one, findings)) for one in missed)
     ]
     return "".join(lines)
 
 
 def _beside(findings: list[tuple[str, Finding]]) -> str:
     """What has no target, for those who want the numbers of the bars."""
-    rows = [
-        [
-            finding.figure,
-            finding.contender,
-            finding.base,
-            f"{_number(finding.median)} {finding.unit}",
-            f"{_number(finding.low)}-{_number(finding.high)}",
-            measured(finding.seconds, "s"),
-        ]
-        for _, finding in findings
-        if not finding.target
-    ]
-    if not rows:
+    tables: dict[tuple[str, str], list[list[str]]] = {}
+    for _, finding in findings:
+        if not finding.target:
+            row = [
+                finding.contender,
+                _number(finding.median),
+                _range(finding),
+                measured(finding.seconds, "s"),
+            ]
+            tables.setdefault((finding.figure, finding.base), []).append(row)
+    if not tables:
         return ""
-    columns = ("figure", "of", "beside", "median", "range", "time")
-    return f"### The numbers of the bars\n\n{table(columns, rows)}"
+    shown = (
+        f"**{figure}**, in units of {base}:\n\n{table(('of', 'median', 'range', 'time'), rows)}\n"
+        for (figure, base), rows in tables.items()
+    )
+    return f"### The numbers of the bars\n\n{''.join(shown)}"
+
+
+def _calls(kept: dict[str, record.Record]) -> str:
+    rows = [
+        [count.contender, count.level, len(count.calls), f"`{' '.join(count.calls)}`"]
+        for own in kept.values()
+        for count in own.found.counts
+    ]
+    columns = ("4 KiB replaced, tmpfs", "level", "calls", "")
+    return f"### The system calls of a save\n\n{table(columns, rows)}" if rows else ""
 
 
 def _left_out(kept: dict[str, record.Record]) -> str:
@@ -208,76 +220,3 @@ def _left_out(kept: dict[str, record.Record]) -> str:
     if not reasons_:
         return ""
     return "## Left out\n\n" + "".join(f"- {reason}\n" for reason in reasons_)
-
-
-def comparison(figures: Path) -> str:
-    """The snippet, as it stands in docs/figures."""
-    return f"{_NOTE}\n{_comparison('../proofs/peers.md', figures)}"
-
-
-def with_comparison(readme: str, figures: Path) -> str:
-    """The README with the table between its two marks; as it is where there are none."""
-    before, mark, rest = readme.partition(_START)
-    _, end, after = rest.partition(_END)
-    if not mark or not end:
-        return readme
-    return f"{before}{_START}\n{_compared(figures)}{_END}{after}"
-
-
-def _comparison(proofs: str, figures: Path) -> str:
-    """The table, and what it counts."""
-    rows = records.read("peers")["rows"]
-    kinds = [kind for kind in KINDS if any(row["file_system"] == kind for row in rows)]
-    cuts = sum(row["points"] for row in rows if row["name"] == "durably")
-    return (
-        f"{_compared(figures)}\nAfter how many of {cuts:,} power cuts ({', '.join(kinds)}) it was so, each "
-        f"library with its strongest\nsetting; [how it was done]({proofs}). A temporary is no loss: "
-        "`durably sweep` removes those of durably.\n"
-    )
-
-
-def _compared(figures: Path) -> str:
-    """What each way to save loses, and what it costs."""
-    rows = records.read("peers")["rows"]
-    names = dict.fromkeys((row["name"], row["version"]) for row in rows)
-    costs = _costs(figures)
-    lines = [
-        [
-            _called(name, version),
-            *(
-                _share([row for row in rows if (row["name"], row["version"]) == (name, version)], key)
-                for key in ("torn", "lost", "litter")
-            ),
-            *([costs.get(name, "")] if costs else []),
-        ]
-        for name, version in names
-    ]
-    columns = ["saved with", "file torn", "acknowledged save lost", "temporary left"]
-    return table([*columns, *(["time, 4 KiB on ext4"] if costs else [])], lines)
-
-
-def _called(name: str, version: str) -> str:
-    return {"recipe": "the classic recipe", "durably": f"**durably {version}**"}.get(
-        name, f"{name} {version}"
-    )
-
-
-def _share(rows: Iterable[dict[str, Any]], key: str) -> str:
-    count = sum(row[key] for row in rows)
-    return f"**{count}**" if count and key != "litter" else str(count)
-
-
-def _costs(figures: Path) -> dict[str, str]:
-    """By library, the time beside durably's."""
-    kept = record.read(figures, "disk")
-    if kept is None or kept.about["quick"]:
-        return {}
-    seconds = {finding.contender: finding.seconds for finding in kept.found.findings}
-    ours = seconds[WRITE_BYTES]
-    return {_library(name): f"{taken / ours:.2f} x" for name, taken in seconds.items()}
-
-
-def _library(contender: str) -> str:
-    """The name that the rig has for it."""
-    known = {WRITE_BYTES: "durably", "the classic recipe, in Python": "recipe"}
-    return known.get(contender, contender.partition(" ")[0])

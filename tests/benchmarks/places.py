@@ -91,8 +91,8 @@ def fresh(kind: str, parent: Path, *, many: bool = False) -> Iterator[Path]:
         mountpoint.mkdir()
         with image.open("wb") as file:
             file.truncate(_IMAGE_MIB << 20)
-        _run(f"fresh {kind}", f"mkfs.{kind}", "-q", *options, str(image))
-        _run(f"fresh {kind}", "mount", "-o", "loop", str(image), str(mountpoint))
+        run(f"fresh {kind}", f"mkfs.{kind}", "-q", *options, str(image))
+        run(f"fresh {kind}", "mount", "-o", "loop", str(image), str(mountpoint))
         try:
             yield mountpoint
         finally:
@@ -112,10 +112,14 @@ def ext4_or_disk(parent: Path) -> Iterator[tuple[Path, str, list[str]]]:
         yield directory, place, why
 
 
-def _run(what: str, *command: str) -> None:
+def run(what: str, *command: str) -> None:
+    """Raises CannotError if the command fails."""
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     if done.returncode != 0:
-        raise CannotError(f"{what}: {command[0]}: {done.stderr.strip().splitlines()[-1]}")
+        said = (done.stderr.strip() or f"ended with {done.returncode}").splitlines()[-1]
+        for path in filter(os.path.isabs, command):  # a reason is kept, and a path is nobody's business
+            said = said.replace(path, os.path.basename(path))
+        raise CannotError(f"{what}: {command[0]}: {said}")
 
 
 def _unmount(mountpoint: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import filesystems
 import saves
 
 if TYPE_CHECKING:
@@ -43,6 +44,14 @@ def _stream(finding: Finding, findings: list[Finding]) -> str | None:
     )
 
 
+def _staged(_: Finding, __: list[Finding]) -> str:
+    """fsspec's own file system writes into the target."""
+    return (
+        "the file is staged as durably.open stages a stream: without a name, then linked and renamed over "
+        "the old one, whose mode and attributes it takes. fsspec's own writes into the old one."
+    )
+
+
 def _beside(contender: str, finding: Finding, findings: list[Finding]) -> float | None:
     """The median of a contender of the same figure, in units of the bare calls."""
     for one in findings:
@@ -55,4 +64,5 @@ _REASONS: dict[tuple[str, str], Callable[[Finding, list[Finding]], str | None]] 
     (saves.WRITE_BYTES, saves.BARE): _interpreter,
     (saves.WRITE_BYTES, saves.SAME): _interpreter,
     (saves.OPEN, saves.BARE): _stream,
+    (filesystems.OPEN, filesystems.STOCK_OPEN): _staged,
 }

@@ -14,6 +14,7 @@ from findings import Found
 
 TOP = Path(__file__).resolve().parents[2]
 FIGURES = TOP / "docs" / "figures"
+NOTE = "<!-- Written by `python tests/benchmarks/run.py --draw` from what was recorded; do not edit. -->\n"
 
 
 class Record(NamedTuple):

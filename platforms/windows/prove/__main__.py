@@ -60,7 +60,7 @@ def _mine() -> str:
 
 def _other(version: str, rest: list[str]) -> int:
     # A sandbox is entered once in a process.
-    return subprocess.run([sys.executable, "-m", __package__, version, *rest], check=False).returncode
+    return subprocess.run([sys.executable, "-m", "prove", version, *rest], check=False).returncode
 
 
 def _recorded(version: str) -> int:

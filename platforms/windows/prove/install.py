@@ -54,7 +54,7 @@ def package(source: Path, exe: Path) -> None:
 
 
 def prefix(tools: Tools, place: Path, drives: dict[str, Path]) -> dict[str, str]:
-    """Make a prefix with these drives beside C:. Returns the environment for its programs."""
+    """A prefix with these drives beside C:, each also a share. Returns the environment for its programs."""
     environment = {
         "HOME": str(place),
         "LANG": "C.UTF-8",
@@ -68,8 +68,14 @@ def prefix(tools: Tools, place: Path, drives: dict[str, Path]) -> dict[str, str]
     _wine(tools, environment, "wineboot", "-i")
     # Wine 8 says that it is Windows 6.1; Python wants 10.
     _wine(tools, environment, "reg", "add", r"HKCU\Software\Wine", "/v", "Version", "/d", "win10", "/f")
+    devices = place / "dosdevices"
+    # Wine looks a share of another machine up here; in these the tests find their own drives again.
+    shares = devices / "unc" / "localhost"
+    shares.mkdir(parents=True)
     for letter, folder in drives.items():
-        (place / "dosdevices" / f"{letter}:").symlink_to(folder)
+        (devices / f"{letter}:").symlink_to(folder)
+    for letter, folder in {**drives, "c": place / "drive_c"}.items():
+        (shares / f"{letter}$").symlink_to(folder)
     # The server and its services would keep the pipe of a program that starts them: they start first.
     subprocess.run([tools.server, "-w"], env=environment, check=True)
     subprocess.run([tools.server, "-p"], env=environment, check=True)

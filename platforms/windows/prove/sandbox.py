@@ -69,7 +69,7 @@ def _be_first(libc: ctypes.CDLL, body: Callable[[], int]) -> NoReturn:
         if worker == 0:
             status = body()
         else:
-            ended = 0
+            ended = result = 0
             while ended != worker:
                 ended, result = os.wait()
             status = os.waitstatus_to_exitcode(result)

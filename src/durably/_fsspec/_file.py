@@ -109,7 +109,9 @@ class DurableFile(io.BufferedIOBase):
         errors that say what the target holds.
         """
         self._closed = True
-        writer = self._writer or self._writer_of()
+        writer = self._writer
+        if writer is None:
+            raise ValueError(f"the save of {self.path!r} is over: this is a copy of its handle")
         try:
             return writer.commit()
         finally:
@@ -252,11 +254,6 @@ class DurableFile(io.BufferedIOBase):
         return bytes(self._file.readline(-1 if size is None else size))
 
     # What it is.
-
-    def _writer_of(self) -> Writer:
-        if self._writer is None:
-            raise ValueError(f"the save of {self.path!r} is over: this is a copy of its handle")
-        return self._writer
 
     def __getstate__(self) -> dict[str, Any]:
         if not self._closed:

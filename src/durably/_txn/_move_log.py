@@ -9,6 +9,7 @@ from durably._save import CLOSED, Save
 from durably._syscalls import write_all
 from durably._txn import _moves, _moves_back
 from durably._txn._moves import Move, known_by
+from durably._txn._states import found
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,7 +38,12 @@ class MoveLog:
             try:
                 there = root.routine.lookup(source, old[-1])
                 self._note(Move(old, new, known_by(there, new[-1])))
-                root.entries.move(source, old[-1], target, new[-1], replace=False)
+                try:
+                    root.entries.move(source, old[-1], target, new[-1], replace=False)
+                except OSError:
+                    if found(root, target, new[-1]) is None:
+                        self.moves.pop()  # of the log's line nothing comes
+                    raise
             finally:
                 root.leave(target)
         finally:
@@ -125,15 +131,15 @@ class MoveLog:
         _moves.flush(self.root, self.moves)
 
     def end(self) -> None:
-        """The commit: from here on nothing is put back."""
-        if self.name is not None:
-            size = self.root.routine.calls.fstat(self._fd).st_size
-            try:
-                self._write(self.root, self._fd, _moves.line(_moves.OVER))
-            except BaseException:
-                self.root.routine.calls.ftruncate(self._fd, size)
-                raise
-            self._forget()
+        """The commit of a log that has a file: from here on nothing is put back."""
+        size = self.root.routine.calls.fstat(self._fd).st_size
+        try:
+            self._write(self.root, self._fd, _moves.line(_moves.OVER))
+        except BaseException:
+            self.root.routine.calls.ftruncate(self._fd, size)
+            raise
+        self.root.log = None
+        self._forget()
 
     def _forget(self) -> None:
         assert self.name is not None

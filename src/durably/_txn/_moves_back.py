@@ -48,20 +48,21 @@ def _put_back(root: Root, move: Move, maker: _names.Maker | None) -> None:
         directory = root.walk(move.old[:-1])
     except (FileNotFoundError, NotADirectoryError):
         raise _conflict(root, move, "has no directory any more") from None
-    source = None
     try:
-        source = root.walk(move.new[:-1])
         at = found(root, directory, move.old[-1])
-        if at is not None and at.st_ino == there.st_ino:
-            root.entries.unlink(source, move.new[-1])  # it was linked to its new name, and no more
-        elif at is None or _clear(root, directory, move.old[-1], at, maker):
-            root.entries.move(source, move.new[-1], directory, move.old[-1], replace=False)
-        else:
+        is_linked = at is not None and at.st_ino == there.st_ino
+        if not (at is None or is_linked or _clear(root, directory, move.old[-1], at, maker)):
             raise _conflict(root, move, "was made by somebody else")
+        source = root.walk(move.new[:-1])
+        try:
+            if is_linked:
+                root.entries.unlink(source, move.new[-1])  # it was linked to its new name, and no more
+            else:
+                root.entries.move(source, move.new[-1], directory, move.old[-1], replace=False)
+        finally:
+            root.leave(source)
     finally:
         root.leave(directory)
-        if source is not None:
-            root.leave(source)
 
 
 def _clear(root: Root, directory: Any, name: str, there: os.stat_result, maker: _names.Maker | None) -> bool:
@@ -79,10 +80,8 @@ def _is_hollow(root: Root, above: Any, name: str, maker: _names.Maker | None) ->
             made = _names.parse(each)
             if made is not None and maker is not None and str(made[1]) == str(maker):
                 continue
-            there = found(root, directory, each)
-            if there is None:
-                continue
-            if not stat.S_ISDIR(there.st_mode) or not _is_hollow(root, directory, each, maker):
+            mode = root.routine.lookup(directory, each).st_mode
+            if not stat.S_ISDIR(mode) or not _is_hollow(root, directory, each, maker):
                 return False
     finally:
         root.leave(directory)
