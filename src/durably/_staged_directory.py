@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import warnings
-
 from durably import _commit, _forks
 from durably._options import resolve
 from durably._paths import local
 from durably._save import TreeSave
+from durably._staged_block import StagedBlock
 from durably._tree_saving import abandon, discard, finish
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pathlib import Path
-    from types import TracebackType
     from typing import Literal, Unpack
 
     from durably._options import Options, Receipt, SaveOptions
     from durably._paths import StrPath
 
 
-class staged_directory:  # noqa: N801 # used like a function, as contextlib.suppress is
+class staged_directory(StagedBlock):  # noqa: N801 # used like a function, as contextlib.suppress is
     """Save a whole directory that others write, in one step::
 
         with durably.staged_directory("data.parquet") as directory:
@@ -69,7 +66,7 @@ class staged_directory:  # noqa: N801 # used like a function, as contextlib.supp
     ``error.leftovers``.
     """
 
-    __slots__ = ("_entered", "_generation", "_is_open", "_save", "_trees", "receipt")
+    __slots__ = ("_tree", "_trees")
 
     def __init__(
         self,
@@ -80,75 +77,29 @@ class staged_directory:  # noqa: N801 # used like a function, as contextlib.supp
         fallback: Literal["symlink"] | None = None,
         **options: Unpack[SaveOptions],
     ) -> None:
-        self._entered = self._is_open = False
+        super().__init__()
         target, checked = local(path), _checked(options)
-        self._save = save = TreeSave(target, checked, held=True)
+        self._save = self._tree = save = TreeSave(target, checked, held=True)
         save.copies = _choice("start_from", start_from, "copy") is not None
         save.fallback = _choice("fallback", fallback, "symlink")
         save.keep_old = None if keep_old is None else local(keep_old)
         if not checked.overwrite and (save.copies or keep_old is not None):
             raise ValueError("overwrite=False allows no old directory to copy or to keep")
         self._trees = _commit.trees(_commit.routine())
-        self._generation = _forks.generation
-        self.receipt: Receipt | None = None
 
-    def __enter__(self) -> Path:
-        from pathlib import Path  # costs as much as the rest of the package, and few doors need it
+    def _create(self) -> str:
+        self._trees.locate(self._tree)
+        _forks.watch(None, self._trees.routine, self._tree)
+        return self._trees.create(self._tree)
 
-        if self._entered:
-            raise ValueError("a staged_directory is entered once")
-        self._entered = True
-        self._generation = _forks.generation
-        self._is_open = True
-        try:
-            self._trees.locate(self._save)
-            _forks.watch(None, self._trees.routine, self._save)
-            return Path(self._trees.create(self._save))
-        except BaseException as error:
-            self._decide()
-            abandon(self._trees, self._save, error)
-            raise
+    def _finish(self) -> Receipt:
+        return finish(self._trees, self._tree)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        save, trees = self._save, self._trees
-        if self._generation != _forks.generation:
-            if error is None:
-                raise RuntimeError(f"a forked child cannot commit its parent's save of {save.path!r}")
-            return
-        if error is not None:
-            self._decide()
-            discard(trees, save, error)
-            return
-        try:
-            self._decide()
-            self.receipt = finish(trees, save)
-        except BaseException as failure:
-            self.receipt = getattr(failure, "receipt", None)
-            abandon(trees, save, failure)
-            raise
+    def _discard(self, error: BaseException) -> None:
+        discard(self._trees, self._tree, error)
 
-    def _decide(self) -> None:
-        self._is_open = False
-        _forks.forget(self._save)
-
-    def __del__(self) -> None:
-        if not getattr(self, "_is_open", False) or self._generation != _forks.generation:
-            return
-        self._decide()
-        dropped = RuntimeError()
-        discard(self._trees, self._save, dropped)
-        left = "".join(getattr(dropped, "__notes__", ()))
-        warnings.warn(
-            f"unfinished save of {self._save.path!r} was discarded: use it in a with block {left}".rstrip(),
-            ResourceWarning,
-            stacklevel=2,
-            source=self,
-        )
+    def _abandon(self, error: BaseException) -> None:
+        abandon(self._trees, self._tree, error)
 
 
 def _checked(options: SaveOptions) -> Options:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
-
 from durably import _commit, _forks
 from durably._errors import StoreNamedError
 from durably._options import resolve
 from durably._paths import local
 from durably._save import Save
 from durably._saving import abandon, discard, finish
+from durably._staged_block import StagedBlock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from durably._stores._doors import StagedObject
 
 
-class staged_path:  # noqa: N801 # used like a function, as contextlib.suppress is
+class staged_path(StagedBlock):  # noqa: N801 # used like a function, as contextlib.suppress is
     """Save what others write to a file name::
 
         with durably.staged_path("data.parquet") as temporary:
@@ -48,12 +47,10 @@ class staged_path:  # noqa: N801 # used like a function, as contextlib.suppress 
     At a store, the private directory is a local one, and the file is sent at the end of the block.
     """
 
-    __slots__ = ("_elsewhere", "_entered", "_generation", "_is_open", "_routine", "_save", "receipt")
+    __slots__ = ("_elsewhere", "_routine")
 
     def __init__(self, path: StrPath, **options: Unpack[SaveOptions]) -> None:
-        self._entered = self._is_open = False
-        self._generation = _forks.generation
-        self.receipt: Receipt | None = None
+        super().__init__()
         self._elsewhere: StagedObject | staged_path | None = None
         try:
             target = local(path)
@@ -67,23 +64,10 @@ class staged_path:  # noqa: N801 # used like a function, as contextlib.suppress 
             self._elsewhere = _doors.staged(path, options, staged_path)
 
     def __enter__(self) -> Path:
-        from pathlib import Path  # costs as much as the rest of the package, and only this door needs it
-
-        if self._entered:
-            raise ValueError("a staged_path is entered once")
-        self._entered = True
-        self._generation = _forks.generation
-        if self._elsewhere is not None:
-            return self._elsewhere.__enter__()
-        self._is_open = True
-        try:
-            self._routine.locate(self._save)
-            _forks.watch(None, self._routine, self._save)
-            return Path(self._routine.create_private(self._save))
-        except BaseException as error:
-            self._decide()
-            abandon(self._routine, self._save, error)
-            raise
+        if self._elsewhere is None:
+            return super().__enter__()
+        self._enter_once()
+        return self._elsewhere.__enter__()
 
     def __exit__(
         self,
@@ -91,41 +75,22 @@ class staged_path:  # noqa: N801 # used like a function, as contextlib.suppress 
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._elsewhere is not None:
-            self._elsewhere.__exit__(kind, error, traceback)
-            self.receipt = self._elsewhere.receipt
+        if self._elsewhere is None:
+            super().__exit__(kind, error, traceback)
             return
-        save, routine = self._save, self._routine
-        if self._generation != _forks.generation:
-            if error is None:
-                raise RuntimeError(f"a forked child cannot commit its parent's save of {save.path!r}")
-            return
-        if error is not None:
-            self._decide()
-            discard(routine, save, error)
-            return
-        try:
-            self._decide()
-            self.receipt = finish(routine, save, routine.adopt(save))
-        except BaseException as failure:
-            self.receipt = getattr(failure, "receipt", None)
-            abandon(routine, save, failure)
-            raise
+        self._elsewhere.__exit__(kind, error, traceback)
+        self.receipt = self._elsewhere.receipt
 
-    def _decide(self) -> None:
-        self._is_open = False
-        _forks.forget(self._save)
+    def _create(self) -> str:
+        self._routine.locate(self._save)
+        _forks.watch(None, self._routine, self._save)
+        return self._routine.create_private(self._save)
 
-    def __del__(self) -> None:
-        if not getattr(self, "_is_open", False) or self._generation != _forks.generation:
-            return
-        self._decide()
-        dropped = RuntimeError()
-        discard(self._routine, self._save, dropped)
-        left = "".join(getattr(dropped, "__notes__", ()))
-        warnings.warn(
-            f"unfinished save of {self._save.path!r} was discarded: use it in a with block {left}".rstrip(),
-            ResourceWarning,
-            stacklevel=2,
-            source=self,
-        )
+    def _finish(self) -> Receipt:
+        return finish(self._routine, self._save, self._routine.adopt(self._save))
+
+    def _discard(self, error: BaseException) -> None:
+        discard(self._routine, self._save, error)
+
+    def _abandon(self, error: BaseException) -> None:
+        abandon(self._routine, self._save, error)

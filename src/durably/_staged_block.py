@@ -1,0 +1,102 @@
+"""A block around a private place that others write into: entered once, decided once, or warned about."""
+
+from __future__ import annotations
+
+import warnings
+
+from durably import _forks
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import TracebackType
+
+    from durably._options import Receipt
+    from durably._save import Save
+
+
+class StagedBlock:
+    """The course of such a block. What lies in the place, and how it is saved, is the subclass's."""
+
+    __slots__ = ("_entered", "_generation", "_is_open", "_save", "receipt")
+
+    _save: Save
+
+    def __init__(self) -> None:
+        self._entered = self._is_open = False
+        self._generation = _forks.generation
+        self.receipt: Receipt | None = None
+
+    def __enter__(self) -> Path:
+        from pathlib import Path  # costs as much as the rest of the package, and few doors need it
+
+        self._enter_once()
+        self._is_open = True
+        try:
+            return Path(self._create())
+        except BaseException as error:
+            self._decide()
+            self._abandon(error)
+            raise
+
+    def _enter_once(self) -> None:
+        if self._entered:
+            raise ValueError(f"a {type(self).__name__} is entered once")
+        self._entered = True
+        self._generation = _forks.generation
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._generation != _forks.generation:
+            if error is None:
+                raise RuntimeError(f"a forked child cannot commit its parent's save of {self._save.path!r}")
+            return
+        if error is not None:
+            self._decide()
+            self._discard(error)
+            return
+        try:
+            self._decide()
+            self.receipt = self._finish()
+        except BaseException as failure:
+            self.receipt = getattr(failure, "receipt", None)
+            self._abandon(failure)
+            raise
+
+    def _decide(self) -> None:
+        self._is_open = False
+        _forks.forget(self._save)
+
+    def _create(self) -> str:
+        """Make the place and watch it for forks. Its path."""
+        raise NotImplementedError
+
+    def _finish(self) -> Receipt:
+        """Save what was written there."""
+        raise NotImplementedError
+
+    def _discard(self, error: BaseException) -> None:
+        """Throw it away, because of an error that is raised already."""
+        raise NotImplementedError
+
+    def _abandon(self, error: BaseException) -> None:
+        """Throw away what is left of a save that failed with the error."""
+        raise NotImplementedError
+
+    def __del__(self) -> None:
+        if not getattr(self, "_is_open", False) or self._generation != _forks.generation:
+            return
+        self._decide()
+        dropped = RuntimeError()
+        self._discard(dropped)
+        left = "".join(getattr(dropped, "__notes__", ()))
+        warnings.warn(
+            f"unfinished save of {self._save.path!r} was discarded: use it in a with block {left}".rstrip(),
+            ResourceWarning,
+            stacklevel=2,
+            source=self,
+        )
