@@ -374,6 +374,26 @@ def test_what_is_still_open_at_the_end_has_failed(on_error: Any, tmp_path: Path)
     assert doors.descriptors() == before
 
 
+@pytest.mark.parametrize("on_error", ["abort", "continue"])
+def test_a_file_that_is_written_in_pieces_and_cannot_be_added(tmp_path: Path, on_error: Any) -> None:
+    calls = Syscalls()
+    fstat = calls.fstat
+
+    def refuse(fd: int) -> os.stat_result:
+        calls.fstat = fstat
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with pytest.raises(OSError, match="error") as caught, use(calls), Batch(on_error=on_error) as batch:
+        batch.write_bytes(tmp_path / "one", b"one")
+        writer = batch.open(tmp_path / "two", "wb")
+        writer.file.write(b"two")
+        calls.fstat = refuse
+        writer.add()
+        assert on_error == "continue"
+    assert isinstance(caught.value, BatchError) is (on_error == "continue")
+    assert names(tmp_path) == (["one"] if on_error == "continue" else [])
+
+
 def test_a_file_and_a_batch_that_are_dropped(tmp_path: Path) -> None:
     before = doors.descriptors()
     with Batch() as batch:

@@ -225,6 +225,19 @@ def test_the_comparison_counts_what_the_rig_recorded(tmp_path: Path, monkeypatch
         assert f"| other 9 | **4** | **6** | 0 |{cost}\n" in comparison.snippet(tmp_path)
 
 
+def test_what_the_servers_counted_is_met_or_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = {
+        "requests": {"s3": {"0 bytes": {"bare": 1, "durably": 1}, "many": {"bare": 2, "durably": 3}}},
+        "faults": {"ftp": {"cuts": 9, "truncated": 0, "leaked": 1, "untrue": 0}},
+    }
+    monkeypatch.setattr(page, "STORES", tmp_path / "stores.json")
+    assert "requests of a save" not in page.index(tmp_path, [])
+    page.STORES.write_text(json.dumps(data), encoding="utf-8")
+    text = page.index(tmp_path, [])
+    assert "| **not met** | requests of a save, s3 | as many as the bare client | more for many |" in text
+    assert "| **not met** | connections cut, ftp | 0 truncated, 0 leaked | 9, 0 truncated, 1 leaked |" in text
+
+
 def test_a_ratio_is_taken_in_each_round() -> None:
     times = {"mine": iter([9.0, 2.0, 6.0, 4.0]), "base": iter([9.0, 1.0, 2.0, 1.0])}
     rounds = Rounds("some", {name: own.__next__ for name, own in times.items()}, 3)

@@ -272,9 +272,7 @@ def _check(way: Way, path: Path, old: Tree | None, level: str, table: FailingSys
         assert error.filename == str(path), told
 
 
-@pytest.mark.parametrize(
-    ("way", "codes"), [(way, False) for way in LINKED] + [(AGAIN, True)], ids=shown
-)
+@pytest.mark.parametrize(("way", "codes"), [(way, False) for way in LINKED] + [(AGAIN, True)], ids=shown)
 def test_one_call_fails(way: Way, codes: bool, path: Path) -> None:
     turns = every_windows_failure() if codes else every_failure(system="win32", base=FakeWindows())
     for turn, table in enumerate(turns):

@@ -434,6 +434,7 @@ def test_no_object_is_begun_after_an_interrupt(counted: Local, monkeypatch: pyte
 
             monkeypatch.setattr(objects, "_send_each", stopped)
     assert names(counted) == ["0"]
+    assert objects is not None
     plain(list(objects._all.values())[1:])  # as on a thread that comes to its turn now
     assert names(counted) == ["0"]
     assert batch.receipt is not None

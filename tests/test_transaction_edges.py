@@ -249,6 +249,21 @@ def test_an_exchange_that_is_refused_changes_nothing(
     assert ours(root) == []
 
 
+@needs_linux
+def test_new_files_are_linked_where_a_rename_may_replace_another_hosts(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("durably._commit._linux.Linux.excludes", lambda *_: False)
+    seen: list[str] = []
+    with use(Hooked(lambda name, _: seen.append(name))), durably.Transaction(root) as txn:
+        txn.write_bytes("n", b"new n")
+        txn.write_bytes("m", b"new m")
+    assert "renameat2" not in seen
+    assert seen.count("link") == 2
+    assert held(root) == {**OLD, "n": b"new n", "m": b"new m"}
+    assert ours(root) == []
+
+
 def test_a_directory_that_another_makes_first_is_not_replaced(root: Path) -> None:
     made: list[bool] = []
 

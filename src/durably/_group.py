@@ -15,9 +15,10 @@ import os
 
 from durably import _forks, _outcomes
 from durably._options import DURABLE
-from durably._places import DEFAULTS, Place, Staged, revive
+from durably._places import DEFAULTS, Place
 from durably._save import Save
 from durably._saving import discard
+from durably._staged import Staged
 from durably._staging import Staging
 
 TYPE_CHECKING = False
@@ -73,7 +74,7 @@ class Group(Staging):
                 return
             staged = files[name]
             if isinstance(staged, Staged):
-                save = revive(place, name, staged, save)
+                save = place.revive(name, staged, save)
                 self._publish_one(routine, place, staged, save)
 
     def _publish_one(self, routine: Routine, place: Place, staged: Staged, save: Save) -> None:

@@ -8,7 +8,6 @@ import os
 from durably import _promises
 from durably._errors import NotDurableError
 from durably._options import CONSISTENT, DURABLE, LEVELS, NONE, Receipt
-from durably._places import Staged, revive
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from durably._commit._routine import Routine
     from durably._places import Place
     from durably._save import Save
+    from durably._staged import Staged
 
 
 def receipt(routine: Routine, place: Place, name: str, staged: Staged) -> Receipt:
@@ -73,7 +73,7 @@ def remove(
     """Remove the temporary of a file that is not published. ``save``: it, if it is open."""
     try:
         place.open(routine)
-        routine.remove(save or revive(place, name, staged))
+        routine.remove(save or place.revive(name, staged))
     except OSError as failure:
         assert staged.tail is not None
         leave(error, os.path.join(place.path, staged.traits.stem + staged.tail), failure)

@@ -1,4 +1,4 @@
-"""The directories that many files are staged in, and what is remembered of each file: little."""
+"""The directories that many files are staged in."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import errno
 import os
 from _thread import allocate_lock  # threading costs more, and has nothing that is needed here
 
-from durably import _names
 from durably._disk import Disk
 from durably._options import CONSISTENT, Options
 from durably._save import Save
+from durably._staged import Staged
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,12 +17,9 @@ if TYPE_CHECKING:
     from typing import Any
 
     from durably._commit._routine import Routine
-    from durably._options import Durability
     from durably._promises import FileSystem
 
 DEFAULTS = Options()
-_TAIL = 20
-"""Characters at the end of a temporary's name by which it is told from the others of its process."""
 _PINNED = 32
 """Directories that stay open, and are locked, to the end; the others are opened again to publish."""
 
@@ -87,6 +84,27 @@ class Place:
     def holds_staged(self) -> bool:
         """Whether there is a file in it that is not published."""
         return self.done < len(self.files)
+
+    def revive(self, name: str, staged: Staged, former: Save | None = None) -> Save:
+        """The save that a staged file was, to be published or removed.
+
+        ``former``: one of the same place that is done with; it is used again where it fits, which is
+        quicker.
+        """
+        traits = staged.traits
+        save = former
+        if save is None or not save.published or save.skipped or save.options is not traits.options:
+            save = Save("", traits.options)
+            save.directory = save.staging = self.directory
+            save.where = self.path
+            save.closes = True
+        save.published = False
+        save.steps.clear()
+        save.path = self.head + name if staged.path is None else staged.path
+        save.name = name
+        save.temporary = traits.stem + staged.tail  # type: ignore[operator] # it is not published
+        save.identity = (traits.device, staged.inode)
+        return save
 
     def settle(self, routine: Routine) -> None:
         """Bring the names in it to the device."""

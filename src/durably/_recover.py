@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+
 from durably import _commit
+from durably._errors import RecoveryConflictError, RecoveryNeededError
 from durably._options import Options
 from durably._paths import local
 from durably._transaction_receipt import Recovered
@@ -21,7 +24,10 @@ def recover(root: StrPath) -> Recovered:
 
     A transaction whose journal stands is finished: all its files become new. If it was being undone,
     it is undone: all become old. It waits while a living transaction commits there. Calling it again,
-    also after it was killed in the middle, does the rest; without a journal it does nothing.
+    also after it was killed in the middle, does the rest; without a journal it does nothing. What a
+    transaction of `durably.filesystem` had removed or moved in its block, from this root on, is put
+    back if the transaction was not committed; a `RecoveryConflictError` is then raised when the moves
+    after the one in conflict were put back.
 
     Returns a `Recovered`. Raises OSError if the root cannot be opened; `RecoveryNeededError`, before
     anything is changed, for a journal that is damaged (errno EBADMSG), of a newer version (ENOTSUP), or
@@ -44,7 +50,13 @@ def recover_moved(root: Root, found: Recovered) -> Recovered:
         return found
     try:
         root.exclude()
+        _recovery.recover(root)  # of one that has crashed just now: what it has committed stays
         moved = tuple("/".join(each) for each in _moves_back.recover(root))
+    except (RecoveryConflictError, RecoveryNeededError):
+        raise
+    except OSError as error:
+        message = f"the recovery was broken off ({error.strerror}); remove the cause and recover again"
+        raise RecoveryNeededError(error.errno or errno.EIO, message, root.path) from error
     finally:
         root.admit()
     return Recovered(root.path, "undone", (*found.files, *moved)) if moved else found

@@ -9,9 +9,10 @@ from durably import _forks, _outcomes
 from durably._disk import EARLY, OPEN_FILES
 from durably._errors import blame
 from durably._options import NONE
-from durably._places import Place, Places, Staged, Traits
+from durably._places import Place, Places
 from durably._save import Save
 from durably._saving import abandon, discard
+from durably._staged import Staged, Traits
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

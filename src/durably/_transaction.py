@@ -2,42 +2,26 @@
 
 from __future__ import annotations
 
-import os
-import warnings
-from _thread import RLock  # threading costs more, and has nothing that is needed here
-
-from durably import _commit, _forks
 from durably._modes import parsed, with_action
 from durably._oneshot import bytes_of, encoded, fill
-from durably._options import NONE, resolve
 from durably._paths import local
-from durably._recover import recover_standing
-from durably._saving import level_kept, note_leftovers
-from durably._transaction_receipt import TransactionReceipt
+from durably._transaction_life import TransactionLife
 from durably._transaction_writer import StagedFile, TransactionWriter
-from durably._txn._course import commit, commit_one
 from durably._txn._names_below import parts_below
-from durably._txn._root import Root
-from durably._txn._staging import Staging
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import io
-    from types import TracebackType
-    from typing import IO, Any, Literal, NoReturn, Self, Unpack, overload
+    from typing import IO, Any, Literal, overload
 
     from typing_extensions import Buffer
 
     from durably._modes import TextMode, UpdateMode, WriteMode
-    from durably._options import Options, SaveOptions
     from durably._paths import StrPath
-    from durably._txn._operations import Operation
     from durably._txn._staged import Expected
 
-_NEW, _OPEN, _OVER = "new", "open", "over"
 
-
-class Transaction:
+class Transaction(TransactionLife):
     """Change several files in a directory and below it: all of them, or none, also across a crash::
 
         with durably.Transaction("settings") as txn:
@@ -75,46 +59,7 @@ class Transaction:
     copied or pickled, and belongs to the process that entered it.
     """
 
-    __slots__ = (
-        "_generation",
-        "_lock",
-        "_options",
-        "_path",
-        "_resolved",
-        "_root",
-        "_staging",
-        "_state",
-        "receipt",
-    )
-
-    _root: Root
-    _staging: Staging
-
-    def __init__(self, root: StrPath, **options: Unpack[SaveOptions]) -> None:
-        self._state = _NEW
-        self._generation = _forks.generation
-        self._path = os.path.abspath(local(root))
-        if options.get("allow_in_place"):
-            raise ValueError("a Transaction has no allow_in_place: every file of it is renamed into place")
-        self._options: SaveOptions = {"make_parents": True, **options}
-        self._resolved: Options = resolve(self._options)
-        self._lock = RLock()
-        self.receipt: TransactionReceipt | None = None
-
-    def __enter__(self) -> Self:
-        if self._state is not _NEW:
-            raise ValueError("a Transaction is entered once")
-        self._generation = _forks.generation
-        self._root = root = Root(_commit.routine(), self._path, self._resolved)
-        try:
-            root.check_trusted()
-            recover_standing(root)
-            self._staging = Staging(root)
-        except BaseException:
-            root.close()
-            raise
-        self._state = _OPEN
-        return self
+    __slots__ = ()
 
     # Writing.
 
@@ -283,97 +228,3 @@ class Transaction:
         with self._lock:
             self._check_open()
             return self._staging.exists(parts_below(self._path, path))
-
-    def _check_open(self) -> None:
-        if self._generation != _forks.generation:
-            raise RuntimeError("a forked child has no part in its parent's transaction")
-        if self._state is not _OPEN:
-            raise ValueError("a Transaction is used in its with block")
-
-    # The end.
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if self._generation != _forks.generation:
-            self._state = _OVER
-            if error is None:
-                raise RuntimeError(
-                    "a forked child cannot commit its parent's transaction; the parent still can"
-                )
-            return
-        with self._lock:
-            self._state = _OVER
-            if error is not None:
-                self._throw_away(error)
-                return
-            try:
-                self._save()
-            except BaseException as failure:
-                self._throw_away(failure)
-                raise
-            self._root.close()
-
-    def _save(self) -> None:
-        staging, root = self._staging, self._root
-        if staging.writing:
-            names = ", ".join(sorted("/".join(parts) for parts in staging.writing))
-            raise ValueError(
-                f"still being written at the end of the transaction: {names}; no file was changed"
-            )
-        operations = staging.operations()
-        if len(operations) > 1:
-            commit(root, operations, staging.flusher.flush, staging.verify)
-        elif operations:
-            commit_one(root, operations[0], staging.flusher.flush, staging.verify)
-        staging.settle(operations)
-        self.receipt = _receipt(root, operations)
-
-    def _throw_away(self, error: BaseException) -> None:
-        try:
-            if not self._root.unfinished:
-                left = self._staging.discard()
-                if left:
-                    note_leftovers(error, left, "could not be removed")
-        finally:
-            self._staging.flusher.discard()
-            self._root.close()
-
-    def __del__(self) -> None:
-        if getattr(self, "_state", _OVER) is not _OPEN or self._generation != _forks.generation:
-            return
-        self._state = _OVER
-        dropped = RuntimeError()
-        self._throw_away(dropped)
-        left = "".join(getattr(dropped, "__notes__", ()))
-        warnings.warn(
-            f"an unfinished transaction was thrown away: use it in a with block {left}".rstrip(),
-            ResourceWarning,
-            stacklevel=2,
-            source=self,
-        )
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError("a Transaction cannot be copied or pickled: it decides about its files")
-
-
-def _receipt(root: Root, operations: list[Operation]) -> TransactionReceipt:
-    notes = root.notes
-    written: list[str] = []
-    for each in operations:
-        path = "/".join(each.path)
-        if each.inside is not None:
-            written += [f"{path}/{name}" for name, known in each.inside.items() if known is not None]
-        elif each.staged is not None:
-            written.append(path)
-    removed = tuple("/".join(each.path) for each in operations if each.staged is None)
-    notes.directory = root.directory
-    level = notes.options.durability
-    kept = NONE if level is NONE else level_kept(root.routine, notes)
-    notes.directory = None
-    return TransactionReceipt(
-        root.path, tuple(written), removed, kept, tuple(notes.steps), notes.skipped, notes.lost
-    )

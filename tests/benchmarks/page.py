@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import comparison
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from findings import Finding
 
 _POINTS = 10_000
+STORES = record.TOP / "docs" / "proofs" / "stores.json"
 ALT = {
     "small": "bars: a save of 4 KiB on a tmpfs by durably and by others, in units of the bare calls in C",
     "small-durable": "bars: a durable save of 4 KiB on ext4 by durably and by others",
@@ -145,38 +147,54 @@ def _number(value: float) -> str:
     return f"{value:.0f}" if value == round(value) or value >= 100 else f"{value:.2f}"
 
 
+# A record of the rigs, what it counts, by which key, and how many were stated for each file system.
+_RIGS = (
+    ("sampled", "power cuts", "points", _POINTS),
+    ("exhaustive", "power cuts, every position of a short run", "points", 0),
+    ("again", "cuts of a recovery", "points", 0),
+    ("inject", "system calls that fail, and kills", "faults", 0),
+)
+
+
 def _rigs() -> str:
-    """The power cuts: 10,000 on each file system were stated, and no violation."""
-    sampled, exhaustive = records.read("sampled")["rows"], records.read("exhaustive")["rows"]
+    """What was stated of them: enough of them, and no violation."""
     rows = [
         [
-            f"power cuts, {row['file_system']}",
-            f"{row['points']:,}",
-            row["violations"],
-            f"≥ {_POINTS:,}, 0 violations",
-            "met" if row["points"] >= _POINTS and not row["violations"] else "**not met**",
+            "met" if row[key] >= least and not row["violations"] else "**not met**",
+            f"{what}, {row['file_system']}",
+            f"≥ {least:,}, 0 violations" if least else "0 violations",
+            f"{row[key]:,}, {row['violations']} violations",
         ]
-        for row in sampled
+        for name, what, key, least in _RIGS
+        for row in records.read(name)["rows"]
     ]
-    rows += [
-        [
-            f"every position of a short run, {row['file_system']}",
-            f"{row['points']:,}",
-            row["violations"],
-            "",
-            "",
-        ]
-        for row in exhaustive
-    ]
-    columns = ("tried", "how often", "violations", "stated", "")
+    rows += _stores()
+    columns = ("", "tried", "stated", "found")
     return (
         table(columns, rows) if rows else "Not recorded yet.\n"
-    ) + "\n[The proofs](../proofs/README.md).\n"
+    ) + "\n[The proofs](../proofs/README.md), and [the stores](../stores.md).\n"
+
+
+def _stores() -> list[list[str]]:
+    """What tests/store_figures.py has counted at the servers."""
+    data = json.loads(STORES.read_text(encoding="utf-8")) if STORES.exists() else {}
+    rows = []
+    for store, sizes in data.get("requests", {}).items():
+        more = [size for size, made in sizes.items() if made["durably"] > made["bare"]]
+        found = f"more for {', '.join(more)}" if more else f"as many, for {len(sizes)} sizes"
+        stated = "as many as the bare client"
+        rows.append(["**not met**" if more else "met", f"requests of a save, {store}", stated, found])
+    for store, cut in data.get("faults", {}).items():
+        broken = cut["truncated"] or cut["leaked"] or cut["untrue"]
+        found = f"{cut['cuts']}, {cut['truncated']} truncated, {cut['leaked']} leaked"
+        stated = "0 truncated, 0 leaked"
+        rows.append(["**not met**" if broken else "met", f"connections cut, {store}", stated, found])
+    return rows
 
 
 def _missed(missed: list[Finding], findings: list[Finding]) -> str:
     if not missed:
-        return "None.\n"
+        return "None.\n" if findings else "Nothing was recorded yet.\n"
     lines = [
         f"- {one.figure}: {_what(one)} ({_number(one.median)} {one.unit}, stated {one.stated}): {why}\n"
         for one, why in ((one, reasons.reason(one, findings)) for one in missed)

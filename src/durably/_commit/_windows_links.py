@@ -129,9 +129,7 @@ def switch(routine: Windows, save: TreeSave) -> None:
     link = os.path.join(save.staging, _names.fresh("f"))
     _make(routine.calls, save, link)
     save.publishing = True
-    routine.files.patiently(
-        lambda: _move(routine.calls, link, target(save), replace=save.options.overwrite)
-    )
+    routine.files.patiently(lambda: _move(routine.calls, link, target(save), replace=save.options.overwrite))
 
 
 def carry(calls: Syscalls, save: TreeSave, new: str) -> None:

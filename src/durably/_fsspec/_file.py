@@ -59,7 +59,7 @@ class DurableFile(io.BufferedIOBase):
         self._file = file = writer.file
         self._before = _inference.pending()
         # The buffer's own method: no call of ours for each piece that is written.
-        self.__dict__["write"] = file.write
+        vars(self)["write"] = file.write
         self.path = self.name = path
         self.mode = mode
         self.fs = fs

@@ -2,6 +2,7 @@
 
 # fsspec is not typed:
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportArgumentType=false
 
 from __future__ import annotations
 
@@ -58,7 +59,11 @@ class ManyFiles(LocalFileSystem):  # type: ignore[misc]
 
     def _together(self) -> Together | None:
         """What shares the flushes of such a call; None: each file is saved by itself."""
-        if self.transaction_core() is not None or self.saves["allow_in_place"] or current(self) is not None:
+        if (
+            self.transaction_core() is not None
+            or self.saves.get("allow_in_place")
+            or current(self) is not None
+        ):
             return None
         return Together(self, self.makes if self.auto_mkdir else self.saves)
 

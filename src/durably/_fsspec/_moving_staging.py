@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from durably import _commit
@@ -110,11 +111,9 @@ class MovingStaging(Staging):
 
     def close(self) -> None:
         """Close the log and the roots."""
-        self.log.close()
-        self.flusher.discard()
-        if self.root is not self._anchor:
-            self.root.close()
-        self._anchor.close()
+        with ExitStack() as ends:  # an interrupt of one does not keep the others open
+            for end in (self._anchor.close, self.root.close, self.flusher.discard, self.log.close):
+                ends.callback(end)
 
 
 def shared(first: str, second: str) -> str:

@@ -27,7 +27,7 @@ class Together:
     """
 
     def __init__(self, fs: ManyFiles, options: SaveOptions) -> None:
-        self._fs = fs
+        self.fs = fs
         self._options = options
         self._batch = self._begun()
         self._targets: set[str] = set()
@@ -104,4 +104,4 @@ class Together:
 def current(fs: ManyFiles) -> Together | None:
     """The call of a file system that a save is a part of."""
     together = _current.get()
-    return together if together is not None and together._fs is fs else None  # noqa: SLF001 # of this room
+    return together if together is not None and together.fs is fs else None

@@ -180,22 +180,24 @@ class Root:
         left: list[str] = []
         last: Parts | None = None
         directory = None
-        for where, name in names:
-            if name is None:
-                continue
-            try:
-                if where != last:
-                    left_behind, directory, last = directory, None, None
-                    if left_behind is not None:
-                        self.leave(left_behind)
-                    directory, last = self.walk(where), where
-                self._remove(directory, name)
-            except FileNotFoundError:
-                pass
-            except OSError:
-                left.append(self.full((*where, name)))
-        if directory is not None:
-            self.leave(directory)
+        try:
+            for where, name in names:
+                if name is None:
+                    continue
+                try:
+                    if where != last:
+                        left_behind, directory, last = directory, None, None
+                        if left_behind is not None:
+                            self.leave(left_behind)
+                        directory, last = self.walk(where), where
+                    self._remove(directory, name)
+                except FileNotFoundError:
+                    pass
+                except OSError:
+                    left.append(self.full((*where, name)))
+        finally:
+            if directory is not None:
+                self.leave(directory)
         return tuple(left)
 
     # Flushes.

@@ -162,11 +162,15 @@ def _directory(path: str, *, keep: bool = False, **options: Any) -> Receipt | No
         options["keep_old"] = os.path.join(os.path.dirname(path), "kept")
     staged = durably.staged_directory(path, **options)
     with staged as directory:
-        for place, _, files in os.walk(directory) if "start_from" in options else ():
+        for place, _, files in os.walk(directory, onerror=_fail) if "start_from" in options else ():
             for name in files:
                 os.unlink(os.path.join(place, name))
         shapes.fill(os.fspath(directory), NEW_FILES)
     return staged.receipt
+
+
+def _fail(error: OSError) -> None:
+    raise error
 
 
 def _directory_given_up(path: str) -> None:
