@@ -152,6 +152,58 @@ def test_one_change_needs_no_journal_and_no_lock(root: Path) -> None:
         assert not any(JOURNAL in call.arguments for call in table.record if call.name != "stat")
 
 
+def _reads(txn: durably.Transaction) -> None:
+    txn.write_bytes("a", txn.read_bytes("a") + b"!")
+
+
+def _looks(txn: durably.Transaction) -> None:
+    if not txn.exists("b"):
+        txn.write_bytes("b", b"first")
+
+
+def _expects(txn: durably.Transaction) -> None:
+    txn.write_bytes("a", b"next", expect=b"old")
+
+
+def _expects_to_remove(txn: durably.Transaction) -> None:
+    txn.remove("a", expect=b"old")
+
+
+def _appends(txn: durably.Transaction) -> None:
+    with txn.open("a", "ab") as file:
+        file.write(b"!")
+
+
+@pytest.mark.parametrize("act", [_reads, _looks, _expects, _expects_to_remove, _appends])
+def test_one_change_that_rests_on_what_was_found_excludes_others(
+    root: Path, act: Callable[[durably.Transaction], None]
+) -> None:
+    """Another that has found the same cannot come between the last look and the change."""
+    import fcntl
+
+    _saved(root, a=b"old")
+    held_there: list[str] = []
+
+    class Locked(RecordingSyscalls):
+        def _before(self, name: str, arguments: Any, keywords: Any, function: Any) -> None:
+            changes = name in ("replace", "renameat2", "unlink") and {"a", "b"} & set(arguments)
+            if changes:
+                fd = os.open(root, os.O_RDONLY)
+                try:
+                    with pytest.raises(BlockingIOError):
+                        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                    held_there.append(name)
+                finally:
+                    os.close(fd)
+
+    table = Locked()
+    with use(table), durably.Transaction(root) as txn:
+        act(txn)
+    assert held_there
+    assert not any(JOURNAL in call.arguments for call in table.record if call.name != "stat")
+    assert ours(root) == []
+
+
 def test_it_reads_its_own_writes(root: Path) -> None:
     _saved(root, old=b"old", other=b"other")
     with durably.Transaction(root) as txn:

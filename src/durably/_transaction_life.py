@@ -12,7 +12,7 @@ from durably._paths import local
 from durably._recover import recover_standing
 from durably._saving import level_kept, note_leftovers
 from durably._transaction_receipt import TransactionReceipt
-from durably._txn._course import commit, commit_one
+from durably._txn._course import commit, commit_alone, commit_one
 from durably._txn._root import Root
 from durably._txn._staging import Staging
 
@@ -116,7 +116,8 @@ class TransactionLife:
         if len(operations) > 1:
             commit(root, operations, staging.flusher.flush, staging.verify)
         elif operations:
-            commit_one(root, operations[0], staging.flusher.flush, staging.verify)
+            alone = commit_alone if staging.rests else commit_one
+            alone(root, operations[0], staging.flusher.flush, staging.verify)
         staging.settle(operations)
         self.receipt = _receipt(root, operations)
 

@@ -53,6 +53,7 @@ class TransactionWriter(PartWriter["F_co"]):
         self._expected = expected
         with lock:
             save = staging.begin(*target, resolve(options), expected)
+            staging.rests |= how.keeps
             super().__init__(save)
             self._staged = save
             try:

@@ -236,6 +236,17 @@ def _needed(root: Root, error: BaseException, failure: OSError, state: str) -> R
 # One file alone: a plain save.
 
 
+def commit_alone(
+    root: Root, operation: Operation, flush: Callable[[], bool], verify: Callable[[], None]
+) -> None:
+    """As `commit_one`, but while no other transaction commits: the change rests on what was found."""
+    try:
+        root.exclude()
+        commit_one(root, operation, flush, verify)
+    finally:
+        root.admit()
+
+
 def commit_one(
     root: Root, operation: Operation, flush: Callable[[], bool], verify: Callable[[], None]
 ) -> None:

@@ -69,6 +69,7 @@ class Staging(View):
         if there is not None and stat.S_ISLNK(there.st_mode) and save.options.symlinks != "replace":
             message = "is a symbolic link, and a transaction follows none; symlinks='replace' replaces it"
             raise OSError(errno.ELOOP, message, save.path)
+        self.rests |= expected is not ...
         if expected is not ...:
             self._check_expected(save, expected)
         # What was written in this transaction is the old file; after a removal there is none.
@@ -143,6 +144,7 @@ class Staging(View):
         directory, tree = self.open_place(parts)
         try:
             name = self._removable(directory, tree, parts, path)
+            self.rests |= expected is not ...
             if expected is not ... and (expected is None or self.content(directory, name) != expected):
                 raise OSError(errno.ESTALE, "does not hold what was expected; no file was changed", path)
             file = self.files.get(parts) or File()

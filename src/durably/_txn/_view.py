@@ -29,6 +29,8 @@ class View:
         self.trees: dict[Parts, Tree] = {}
         self.met: dict[Parts, Identity | None] = {}
         """What the transaction has found on the disk when it first met a name."""
+        self.rests: bool = False
+        """Whether what is written may rest on what was found: on a content, or on there being a file."""
 
     # Finding.
 
@@ -94,6 +96,7 @@ class View:
 
     def read(self, parts: Parts) -> bytes:
         """The content as the transaction sees it."""
+        self.rests = True
         directory, tree = self.open_place(parts)
         try:
             name = self.current(directory, tree, parts)
@@ -119,6 +122,7 @@ class View:
 
     def exists(self, parts: Parts) -> bool:
         """Whether there is a file or a directory, as the transaction sees it."""
+        self.rests = True
         if parts in self.trees:
             return True
         try:
