@@ -245,6 +245,30 @@ def test_a_big_file_is_written_out_while_others_are_staged(path: Path, shared: N
     assert all(path.with_name(name).read_bytes() == big for name in "abc")
 
 
+def test_an_exception_leaves_a_childs_batch_to_its_parent(path: Path, as_child: Callable[[], None]) -> None:
+    batch = Batch()
+    with pytest.raises(KeyError), batch:
+        batch.write_bytes(path, NEW)
+        as_child()
+        raise KeyError
+    assert not hasattr(batch, "receipt") or batch.receipt is None
+    assert not path.exists()
+
+
+def test_receipts_are_a_sequence(path: Path) -> None:
+    with Batch() as batch:
+        for name in "abc":
+            batch.write_bytes(path.with_name(name), NEW)
+    assert batch.receipt is not None
+    saved: Any = batch.receipt.saved
+    assert [os.path.basename(each.path) for each in saved] == ["a", "b", "c"]
+    assert saved[1] == list(saved)[1]
+    assert list(saved[1:]) == list(saved)[1:]
+    assert saved == tuple(saved)
+    assert saved == list(saved)
+    assert saved != "abc"
+
+
 def test_a_childs_batch_is_closed_and_its_parents(path: Path, as_child: Callable[[], None]) -> None:
     before = descriptors()
     with use(table := RecordingSyscalls()):

@@ -162,6 +162,25 @@ def test_what_is_not_kept_is_told(here: Path, capsys: pytest.CaptureFixture[str]
     assert ("metadata of old files could not all be kept: group, owner" in told) is not quiet
 
 
+def test_what_is_kept_needs_no_word(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _cli.run(["copy", "--batch", "--durability", "none", "src", "dst"]) == _exit.DONE
+    assert capsys.readouterr().err == ""
+    assert copied(here / "dst") == FILES
+
+
+def test_a_file_that_shares_its_blocks_is_not_copied_again(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def shared(reader: Any, file: Any) -> bool:
+        """As a file system does that can."""
+        file.write(reader.read())
+        return True
+
+    monkeypatch.setattr(_copy_tree, "cloned", shared)
+    assert _cli.run(["copy", "--batch", "--quiet", "src", "dst"]) == _exit.DONE
+    assert copied(here / "dst") == FILES
+
+
 @pytest.mark.parametrize("what", ["link", "link to a directory", "fifo"])
 def test_what_is_no_file_is_refused_before_anything_is_written(
     what: str, here: Path, capsys: pytest.CaptureFixture[str]

@@ -9,19 +9,21 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import durably
-from capabilities import needs_mount, needs_unprivileged_user, proc
+from capabilities import needs_linux, needs_mount, needs_posix, needs_unprivileged_user, proc
 from disk import NEW, OLD, Refusing, Without, as_nobody, names, needs_process_spaces, run
-from durably import UnsupportedError, _names, sweep
+from durably import UnsupportedError, _commit, _names, _sweep, sweep
 from durably._commit._linux import Linux
 from durably._names import Maker
 from durably._promises import FileSystem
 from durably._sweep import Swept
 from durably.testing import use
+from fakes import FakeWindows
 from mounts import bound
 
 if TYPE_CHECKING:
@@ -630,3 +632,25 @@ def test_a_file_that_vanishes_from_a_directory_that_is_removed(tmp_path: Path, d
     with use(Ghosts()):
         assert only(sweep(tmp_path, older_than=0)).removed
     assert names(tmp_path) == []
+
+
+# What a transaction may need.
+
+
+@needs_posix
+def test_the_journal_is_looked_for_up_to_the_top() -> None:
+    routine = _commit.routine()
+    top = os.open("/", os.O_RDONLY)
+    try:
+        place = SimpleNamespace(routine=routine, directory=top)
+        assert not _sweep._is_needed_above(place)  # type: ignore[arg-type] # all of it that is used
+    finally:
+        os.close(top)
+
+
+@needs_linux
+def test_windows_looks_above_as_well(tmp_path: Path) -> None:
+    with use(FakeWindows(), "win32"):
+        entries = _commit.entries(_commit.routine())
+        assert entries.enter(str(tmp_path), ".") == str(tmp_path)
+        assert entries.enter(str(tmp_path), "..") == str(tmp_path.parent)

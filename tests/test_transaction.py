@@ -133,6 +133,17 @@ def test_an_exception_throws_everything_away(root: Path) -> None:
     assert ours(root) == []
 
 
+def test_a_rename_to_the_same_name_is_nothing(root: Path) -> None:
+    _saved(root, a=b"old")
+    before = (root / "a").stat()
+    transaction = durably.Transaction(root)
+    with transaction as txn:
+        txn.rename("a", "a")
+    assert transaction.receipt is not None
+    assert transaction.receipt.written == ()
+    assert (root / "a").stat() == before
+
+
 def test_nothing_done_is_nothing(root: Path) -> None:
     transaction = durably.Transaction(root)
     with transaction:

@@ -284,6 +284,20 @@ def test_a_directory_that_another_makes_first_is_not_replaced(root: Path) -> Non
     assert ours(root) == []
 
 
+def test_a_system_without_a_rename_that_never_replaces(tmp_path: Path) -> None:
+    for name in ("one", "other"):
+        (tmp_path / name / "in it").mkdir(parents=True)
+    with use(POSIX.base(), POSIX.system):
+        routine = _commit.routine()
+        directory = os.open(tmp_path, os.O_RDONLY)
+        try:
+            with pytest.raises(FileExistsError):
+                _commit.entries(routine).move(directory, "one", directory, "other", replace=False)
+        finally:
+            os.close(directory)
+    assert sorted(os.listdir(tmp_path)) == ["one", "other"]
+
+
 def test_handles_that_are_closed_by_now_are_forsaken_without_a_word(tmp_path: Path) -> None:
     routine = _commit.routine()
     (tmp_path / "file").touch()

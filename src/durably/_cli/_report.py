@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -74,7 +74,7 @@ class Report:
             return
         self.identity = staged.st_dev, staged.st_ino
 
-    def conclude(self, work: Callable[[], int]) -> None:
+    def conclude(self, work: Callable[[], int]) -> NoReturn:
         """Do the work and exit with its code, or with the one that its error stands for."""
         try:
             code = self._attempt(work)

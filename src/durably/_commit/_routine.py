@@ -215,9 +215,9 @@ class Routine(ABC):
     def remove_entry(self, directory: Any, name: str) -> None:
         """Remove a file, or a directory with all that is in it; never crosses a mount."""
 
+    @abstractmethod
     def spares(self, directory: Any, name: str) -> str:
         """Why a tree that a dead process has left is in use all the same; "" if it is not."""
-        return ""
 
     @abstractmethod
     def is_running(self, maker: Maker) -> bool:
