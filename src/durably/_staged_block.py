@@ -23,8 +23,9 @@ class StagedBlock:
     _save: Save
 
     def __init__(self) -> None:
-        self._entered = self._is_open = False
-        self._generation = _forks.generation
+        self._entered: bool = False
+        self._is_open: bool = False
+        self._generation: int = _forks.generation
         self.receipt: Receipt | None = None
 
     def __enter__(self) -> Path:

@@ -49,6 +49,8 @@ class staged_path(StagedBlock):  # noqa: N801 # used like a function, as context
 
     __slots__ = ("_elsewhere", "_routine")
 
+    receipt: Receipt | None
+
     def __init__(self, path: StrPath, **options: Unpack[SaveOptions]) -> None:
         super().__init__()
         self._elsewhere: StagedObject | staged_path | None = None

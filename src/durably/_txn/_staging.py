@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 class Staging(View):
     """The staged files and trees of one transaction."""
 
+    files: dict[Parts, File]
+    trees: dict[Parts, Tree]
+    rests: bool
+
     def __init__(self, root: Root) -> None:
         super().__init__(root)
         self.flusher: Flusher = Flusher(root)
