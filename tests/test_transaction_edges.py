@@ -284,10 +284,17 @@ def test_a_directory_that_another_makes_first_is_not_replaced(root: Path) -> Non
     assert ours(root) == []
 
 
-def test_a_system_without_a_rename_that_never_replaces(tmp_path: Path) -> None:
-    for name in ("one", "other"):
-        (tmp_path / name / "in it").mkdir(parents=True)
-    with use(POSIX.base(), POSIX.system):
+@pytest.mark.parametrize("meanwhile", [False, True])
+def test_a_system_without_a_rename_that_never_replaces(tmp_path: Path, *, meanwhile: bool) -> None:
+    (tmp_path / "one" / "in it").mkdir(parents=True)
+    if not meanwhile:
+        (tmp_path / "other").mkdir()
+
+    def hook(name: str, arguments: tuple[Any, ...]) -> None:
+        if meanwhile and name == "stat" and arguments[0] == "one":
+            (tmp_path / "other").mkdir()
+
+    with use(Hooked(hook, POSIX.base()), POSIX.system):
         routine = _commit.routine()
         directory = os.open(tmp_path, os.O_RDONLY)
         try:
