@@ -182,7 +182,7 @@ def test_moving(root: Path, fs: Any) -> None:
     fill(root)
     with fs.transaction:
         fs.mv(root / "a", root / "b")
-        assert tree(root)["b"] == OLD
+        assert (root / "b").read_bytes() == OLD
         fs.pipe(str(root / "staged"), NEW)
         fs.mv(root / "staged", root / "sub" / "moved")
         fs.pipe(str(root / "b"), NEW)

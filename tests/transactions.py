@@ -137,8 +137,8 @@ def held(root: Path) -> Tree:
     for above, _, names in os.walk(root):
         for name in names:
             path = os.path.join(above, name)
-            relative = os.path.relpath(path, root)
-            if not any(is_ours(part) for part in relative.split(os.sep)):
+            relative = os.path.relpath(path, root).replace(os.sep, "/")
+            if not any(is_ours(part) for part in relative.split("/")):
                 with open(path, "rb") as file:
                     found[relative] = file.read()
     return found

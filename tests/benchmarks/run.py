@@ -14,6 +14,7 @@ root; other libraries and pictures `pip install --group bench`. What is missing 
 from __future__ import annotations
 
 import argparse
+import io
 import signal
 import sys
 import time
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 
 def main() -> int:
     """Measure, keep and draw what was asked for; the exit code."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a console of Windows may have no sign for "at most"
     arguments = _arguments()
     if arguments.check:
         return drawn.check(arguments.into)

@@ -48,7 +48,7 @@ def copy_tree(
             durably.Batch(on_error=on_error) as batch,
         ):
             for name, _ in files:
-                path = os.path.join(target, name)
+                path = _below(target, name)
                 try:
                     _copy(batch, os.path.join(source, name), path, options.copy(), meter)
                 except OSError as error:
@@ -79,6 +79,12 @@ def _tell(receipt: durably.BatchReceipt, unread: dict[str, str], report: Report,
         if lost:
             complain(f"{shown(report.path)}: metadata of old files could not all be kept: {', '.join(lost)}")
     return _exit.NOT_DONE if unread else _exit.DONE
+
+
+def _below(target: str, name: str) -> str:
+    if at_store(target):
+        return f"{target.rstrip('/')}/{name.replace(os.sep, '/')}"
+    return os.path.join(target, name)
 
 
 def _refuse_overlap(source: str, target: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from durably import _forks
@@ -11,6 +12,16 @@ from durably._stores._spool import Spool
 if TYPE_CHECKING:
     from durably._modes import Mode
     from durably._stores._batch import Objects, Waiting
+
+
+def _made(path: str, how: Mode) -> Any:
+    """A new local file, which the spool closes."""
+
+    def opener(name: str, flags: int) -> int:
+        # Windows cannot open it again for appending: Python lets nobody delete what it has open.
+        return os.open(name, flags | (os.O_APPEND if how.action == "a" else 0), 0o600)
+
+    return open(path, "x+b", buffering=0, opener=opener)
 
 
 class ObjectWriter(BatchWriter[Any]):
@@ -25,8 +36,7 @@ class ObjectWriter(BatchWriter[Any]):
         self._group = objects.group
         self._save: Any = entry.save
         try:
-            # Closed by the spool.
-            spool = Spool(entry.save, how, open(entry.kept, "x+b", buffering=0))  # noqa: SIM115
+            spool = Spool(entry.save, how, _made(entry.kept, how))
         except BaseException as error:
             objects.forget(entry, error)
             if isinstance(error, OSError):

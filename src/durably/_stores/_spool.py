@@ -21,13 +21,17 @@ if TYPE_CHECKING:
 
 
 class Spool:
-    """A local file, unnamed unless it is given, and the file over it that the caller gets."""
+    """A local file, unnamed unless it is given, and the file over it that the caller gets.
+
+    ``kept``: the file that is given, empty; open for appending if the mode is.
+    """
 
     channel: Channel
     file: Any
 
     def __init__(self, save: StoreSave, mode: Mode, kept: Any = None) -> None:
         self._routine = _commit.routine()
+        self._is_given = kept is not None
         # Closed in `close`.
         self._kept = kept or tempfile.TemporaryFile(buffering=0, prefix="durably-")  # noqa: SIM115
         try:
@@ -55,10 +59,10 @@ class Spool:
         # A descriptor of its own: on Windows another one takes its place in order to append, and the file,
         # which has a name there, is gone with the last descriptor that it was made with.
         local.fd = os.dup(self._kept.fileno())
-        if isinstance(self._kept.name, str):
+        if not self._is_given and isinstance(self._kept.name, str):
             local.staging, local.temporary = os.path.split(self._kept.name)
         try:
-            if mode.action == "a":
+            if mode.action == "a" and not self._is_given:
                 self._routine.append_only(local)
             elif mode.action == "r":
                 calls.lseek(local.fd, 0, os.SEEK_SET)
