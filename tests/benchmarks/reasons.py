@@ -61,8 +61,9 @@ def _staged(_: Finding, __: list[Finding]) -> str:
 def _spread(finding: Finding, _: list[Finding]) -> str:
     """A disk."""
     return (
-        f"the calls are the same; over the rounds the ratio went from {finding.low:.2f} to {finding.high:.2f}, "
-        "for the disk answers a flush now faster and now slower, and by more than what is missing."
+        f"the calls are the same; over the rounds the ratio went from {finding.low:.2f} to "
+        f"{finding.high:.2f}, for the disk answers a flush now faster and now slower, and by "
+        "more than what is missing."
     )
 
 
