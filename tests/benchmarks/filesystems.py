@@ -21,8 +21,8 @@ OPEN = 'durable open("wb"), one write'
 _STOCK_PIPE = "fsspec's own pipe_file"
 STOCK_OPEN = 'fsspec\'s own open("wb"), one write'
 _WRITE_BYTES = "durably.write_bytes"
-_TRANSACTION = "fs.transaction"
-_ONE_BY_ONE = "one by one"
+TRANSACTION = "fs.transaction"
+ONE_BY_ONE = "one by one"
 _MISSING = "the file system for fsspec: fsspec is not installed"
 
 
@@ -84,13 +84,13 @@ def transactions(parent: Path, rounds: int, files: int = _FILES) -> Found:
                 return [str(where / f"{each:04}") for each in range(files)]
 
             contenders = {
-                _TRANSACTION: lambda: _timed(lambda paths: _in_transaction(durable, paths), somewhere()),
-                _ONE_BY_ONE: lambda: _timed(lambda paths: _one_by_one(durable, paths), somewhere()),
+                TRANSACTION: lambda: _timed(lambda paths: _in_transaction(durable, paths), somewhere()),
+                ONE_BY_ONE: lambda: _timed(lambda paths: _one_by_one(durable, paths), somewhere()),
             }
             measured = Rounds(
                 f"fsspec, {files:,} files of 4 KiB, {state}, {place}, durable", contenders, rounds, seconds=40
             )
-            found.findings.append(measured.ratio(_ONE_BY_ONE, _TRANSACTION, Target(5, at_least=True)))
+            found.findings.append(measured.ratio(ONE_BY_ONE, TRANSACTION, Target(5, at_least=True)))
     return found
 
 

@@ -75,6 +75,14 @@ def _between(_: Finding, __: list[Finding]) -> str:
     )
 
 
+def _through_fsspec(_: Finding, __: list[Finding]) -> str:
+    """A stream, and a path."""
+    return (
+        "a file goes through fsspec's open as a stream, and its real path is looked up: about twice the "
+        "processor's time of a bare durably.Transaction, and here the disk needs little more than that."
+    )
+
+
 def _beside(contender: str, finding: Finding, findings: list[Finding]) -> float | None:
     """The median of a contender of the same figure, in units of the bare calls."""
     for one in findings:
@@ -88,5 +96,6 @@ _REASONS: dict[tuple[str, str], Callable[[Finding, list[Finding]], str | None]] 
     (saves.WRITE_BYTES, saves.SAME): _interpreter,
     (saves.OPEN, saves.BARE): _stream,
     (many.BATCH, many.SAME): _between,
+    (filesystems.ONE_BY_ONE, filesystems.TRANSACTION): _through_fsspec,
     (filesystems.OPEN, filesystems.STOCK_OPEN): _staged,
 }
