@@ -59,7 +59,7 @@ class Spool:
         # A descriptor of its own: on Windows another one takes its place in order to append, and the file,
         # which has a name there, is gone with the last descriptor that it was made with.
         local.fd = os.dup(self._kept.fileno())
-        if not self._is_given and isinstance(self._kept.name, str):
+        if not self._is_given and isinstance(self._kept.name, str):  # needs windows
             local.staging, local.temporary = os.path.split(self._kept.name)
         try:
             if mode.action == "a" and not self._is_given:
