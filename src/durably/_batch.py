@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import warnings
 
 from durably import _commit, _forks
 from durably._batch_receipt import BatchReceipt, Receipts
@@ -15,6 +14,7 @@ from durably._oneshot import bytes_of, encoded, fill
 from durably._options import resolve
 from durably._paths import local
 from durably._save import Save
+from durably._saving import warn_dropped
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -282,13 +282,7 @@ class Batch:
             return
         dropped = RuntimeError()
         self._close(dropped)
-        left = "".join(getattr(dropped, "__notes__", ()))
-        warnings.warn(
-            f"an unfinished batch was thrown away: use it in a with block {left}".rstrip(),
-            ResourceWarning,
-            stacklevel=2,
-            source=self,
-        )
+        warn_dropped("an unfinished batch was thrown away: use it in a with block", dropped, self)
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a Batch cannot be copied or pickled: it decides about its files")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
+import warnings
 
 from durably import _promises
 from durably._errors import NotDurableError, TornError, blame
@@ -252,3 +254,11 @@ def _finish_quietly(routine: Routine, save: Save) -> None:
             routine.settle(save)
         except OSError:
             pass  # another exception is on its way, and promises nothing
+
+
+def warn_dropped(said: str, dropped: BaseException, source: object) -> None:
+    """Warn of what was dropped undecided, and name what could not be removed: the notes of ``dropped``."""
+    left = "".join(getattr(dropped, "__notes__", ()))
+    # A warning with a source is lost while the interpreter ends (CPython's _warnings.c).
+    source = None if sys.is_finalizing() else source
+    warnings.warn(f"{said} {left}".rstrip(), ResourceWarning, stacklevel=3, source=source)

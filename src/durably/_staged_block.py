@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import warnings
-
 from durably import _forks
+from durably._saving import warn_dropped
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -94,10 +93,5 @@ class StagedBlock:
         self._decide()
         dropped = RuntimeError()
         self._discard(dropped)
-        left = "".join(getattr(dropped, "__notes__", ()))
-        warnings.warn(
-            f"unfinished save of {self._save.path!r} was discarded: use it in a with block {left}".rstrip(),
-            ResourceWarning,
-            stacklevel=2,
-            source=self,
-        )
+        said = f"unfinished save of {self._save.path!r} was discarded: use it in a with block"
+        warn_dropped(said, dropped, self)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import warnings
 from _thread import RLock  # threading costs more, and has nothing that is needed here
 
 from durably import _commit, _forks
 from durably._options import NONE, resolve
 from durably._paths import local
 from durably._recover import recover_standing
-from durably._saving import level_kept, note_leftovers
+from durably._saving import level_kept, note_leftovers, warn_dropped
 from durably._transaction_receipt import TransactionReceipt
 from durably._txn._course import commit, commit_alone, commit_one
 from durably._txn._root import Root
@@ -137,13 +136,7 @@ class TransactionLife:
         self._state = _OVER
         dropped = RuntimeError()
         self._throw_away(dropped)
-        left = "".join(getattr(dropped, "__notes__", ()))
-        warnings.warn(
-            f"an unfinished transaction was thrown away: use it in a with block {left}".rstrip(),
-            ResourceWarning,
-            stacklevel=2,
-            source=self,
-        )
+        warn_dropped("an unfinished transaction was thrown away: use it in a with block", dropped, self)
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a Transaction cannot be copied or pickled: it decides about its files")

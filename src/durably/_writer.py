@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import errno
-import sys
-import warnings
 
 from durably import _commit, _forks
 from durably._modes import parsed, with_action
 from durably._options import resolve
 from durably._paths import local
 from durably._save import Save
-from durably._saving import abandon, discard, finish, stage_stream
+from durably._saving import abandon, discard, finish, stage_stream, warn_dropped
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -257,15 +255,8 @@ class AtomicWriter(_Life["F_co"]):
             return
         dropped = RuntimeError()
         self._give_up(dropped)
-        left = "".join(getattr(dropped, "__notes__", ()))
-        warnings.warn(
-            f"unfinished save of {self._save.path!r} was discarded: use it in a with block, or call "
-            f"commit() or discard() {left}".rstrip(),
-            ResourceWarning,
-            stacklevel=2,
-            # A warning with a source is lost while the interpreter ends (CPython's _warnings.c).
-            source=None if sys.is_finalizing() else self,
-        )
+        said = f"unfinished save of {self._save.path!r} was discarded: use it in a with block, or call "
+        warn_dropped(f"{said}commit() or discard()", dropped, self)
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("an AtomicWriter cannot be copied or pickled: it decides about one file")
