@@ -255,6 +255,24 @@ def test_an_exception_leaves_a_childs_batch_to_its_parent(path: Path, as_child: 
     assert not path.exists()
 
 
+def test_a_dropped_file_that_cannot_be_removed_is_named(path: Path) -> None:
+    class Stuck(Syscalls):
+        def __init__(self) -> None:
+            super().__init__()
+            self.unlink = self._unlink
+
+        @staticmethod
+        def _unlink(*_: object, **__: object) -> None:
+            raise failed(errno.EIO)
+
+    with use(Stuck()), Batch() as batch:
+        writer: Any = batch.open(path, "wb", durability="none")
+        temporary = writer._save.temporary
+        with pytest.warns(ResourceWarning, match=f"unfinished file of a batch.*{temporary}"):
+            del writer
+    assert names(path.parent) == [temporary]
+
+
 def test_receipts_are_a_sequence(path: Path) -> None:
     with Batch() as batch:
         for name in "abc":

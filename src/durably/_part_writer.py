@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import errno
-import warnings
 
 from durably import _forks
+from durably._saving import warn_dropped
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -143,14 +143,10 @@ class PartWriter(_Life["F_co"]):
 
     def __del__(self) -> None:
         if getattr(self, "_is_open", False) and self._generation == _forks.generation:
-            self._give_up(RuntimeError())
-            warnings.warn(
-                f"unfinished file of a {self._whole}, {self.path!r}, was thrown away: use it in a with "
-                "block, or call add() or discard()",
-                ResourceWarning,
-                stacklevel=2,
-                source=self,
-            )
+            dropped = RuntimeError()
+            self._give_up(dropped)
+            said = f"unfinished file of a {self._whole}, {self.path!r}, was thrown away: use it in a with "
+            warn_dropped(f"{said}block, or call add() or discard()", dropped, self)
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(f"a {type(self).__name__} cannot be copied or pickled: it decides about one file")

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
-
 from durably import _forks
 from durably._options import resolve
 from durably._part_writer import PartWriter
-from durably._saving import stage_stream
+from durably._saving import stage_stream, warn_dropped
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -159,12 +157,8 @@ class StagedFile:
     def __del__(self) -> None:
         if getattr(self, "_is_open", False) and self._generation == _forks.generation:
             self._decide()
+            dropped = RuntimeError()
             with self._lock:
-                self._staging.abandon(self._save, RuntimeError())
-            warnings.warn(
-                f"unfinished file of a transaction, {self._save.path!r}, was thrown away: use staged_path in "
-                "a with block",
-                ResourceWarning,
-                stacklevel=2,
-                source=self,
-            )
+                self._staging.abandon(self._save, dropped)
+            said = f"unfinished file of a transaction, {self._save.path!r}, was thrown away"
+            warn_dropped(f"{said}: use staged_path in a with block", dropped, self)
