@@ -29,10 +29,11 @@ from durably import Batch, BatchError, NotDurableError
 from durably._syscalls import Syscalls
 from durably.testing import RecordingSyscalls, every_failure, use
 from fakes import FakeMacOS, FakeWindows
+from kills import Killing, killed
 from mounts import mounted
 from test_faults import Turn, dressed
 from test_interrupts import Interrupting, _lost
-from test_kills import STRANGERS, Killing, _check_left, _killed, _prepared
+from test_kills import STRANGERS, _check_left, _prepared
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -574,7 +575,7 @@ def _kill_at_each_call(door: Door, state: str, way: Way, path: Path) -> None:
             with use(killing, way.system):
                 door.save(path, NEW)
 
-        assert _killed(save), (number, table.names)
+        assert killed(save), (number, table.names)
         content = read(path)
         _check_left(door, path, old, table.names[number - 1])
         found.add(content == NEW)
@@ -607,7 +608,7 @@ def _kill_many(directory: Path) -> set[int]:
             with use(Killing(number, Syscalls())):
                 save()
 
-        assert _killed(doomed)
+        assert killed(doomed)
         durably.sweep(directory, older_than=0)
         assert not any(map(doors.is_temporary, names(directory)))
         assert all(read(directory / name) in (NEW, OLD if name == "0" else NEW) for name in names(directory))
@@ -963,7 +964,7 @@ def test_what_a_killed_batch_has_staged_is_swept_from_another_process_space(
                 batch.write_bytes(path.parent / str(number), NEW)
             os.kill(os.getpid(), signal.SIGKILL)
 
-    assert in_child(lambda: _killed(die))
+    assert in_child(lambda: killed(die))
     assert len(names(path.parent)) == 100
     monkeypatch.setattr("durably._names._process_space", lambda: "1")
     told = durably.sweep(path.parent, older_than=0, dry_run=True)

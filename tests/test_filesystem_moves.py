@@ -24,6 +24,7 @@ from durably import _names
 from durably._txn import _moves
 from durably.filesystem import DurableFileSystem
 from durably.testing import RecordingSyscalls, Syscalls, every_failure, use
+from kills import Killing, killed
 from transactions import MACOS, NO_LINKS, WINDOWS, held, ours, sweep_all
 
 if TYPE_CHECKING:
@@ -37,18 +38,6 @@ pytestmark = needs_posix  # the journal's names are joined with slashes here
 
 class BrokenError(Exception):
     pass
-
-
-class Killing(RecordingSyscalls):
-    """A table in which the process dies before its N-th call."""
-
-    def __init__(self, at: int, base: Syscalls) -> None:
-        super().__init__(base)
-        self.at = at
-
-    def _before(self, name: str, arguments: Any, keywords: Any, function: Any) -> None:
-        if len(self.record) == self.at:
-            os.kill(os.getpid(), signal.SIGKILL)
 
 
 class Scenario(NamedTuple):
@@ -177,22 +166,6 @@ def test_all_or_none(scenario: Scenario, way: Way, root: Path) -> None:
         assert not getattr(raised.value, "__notes__", ())
         assert held(root) == BEFORE
         assert not ours(root)
-
-
-def killed(body: Callable[[], object]) -> bool:
-    """Run the body in a forked child. Whether the child was killed."""
-    child = os.fork()
-    if child == 0:
-        try:
-            body()
-            os._exit(0)
-        except BaseException as error:  # noqa: BLE001 # nothing may leave the child
-            os.write(2, repr(error).encode())
-        finally:
-            os._exit(3)
-    status = os.waitpid(child, 0)[1]
-    assert status in (0, signal.SIGKILL), status
-    return status != 0
 
 
 def kill_run(scenario: Scenario, way: Way, root: Path, at: int) -> bool:

@@ -7,7 +7,7 @@ import re
 import signal
 import subprocess
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -30,6 +30,7 @@ from doors import (
     shown,
 )
 from durably.testing import RecordingSyscalls, use
+from kills import Killing, die, killed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,50 +42,6 @@ pytestmark = [needs_posix, needs_linux]
 
 STRANGERS = {".durably-f-1-2-3-4-5.tmp", ".durably-notes.tmp", ".durably-f.tmp~"}
 _NEXT = b"the next save\n"
-
-
-class Killing(RecordingSyscalls):
-    """A table in which the process dies at the N-th call, before it or after it."""
-
-    def __init__(self, at: int, base: Syscalls, *, after: bool = False) -> None:
-        super().__init__(base)
-        self.at = at
-        self.after = after
-
-    def _watched(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        watched = super()._watched(name, function)
-
-        def killed(*arguments: object, **keywords: object) -> object:
-            result = watched(*arguments, **keywords)
-            if self.after and len(self.record) == self.at:
-                _die()
-            return result
-
-        return killed
-
-    def _before(self, name: str, arguments: Any, keywords: Any, function: Any) -> None:
-        if not self.after and len(self.record) == self.at:
-            _die()
-
-
-def _die() -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def _killed(body: Callable[[], object]) -> bool:
-    """Run the body in a forked child. Whether the child was killed."""
-    child = os.fork()
-    if child == 0:
-        try:
-            body()
-            os._exit(0)
-        except BaseException as error:  # noqa: BLE001 # nothing may leave the child
-            os.write(2, repr(error).encode())
-        finally:
-            os._exit(3)
-    status = os.waitpid(child, 0)[1]
-    assert status in (0, signal.SIGKILL), status
-    return status != 0
 
 
 def _check_left(door: Door, path: Path, old: bytes | None, told: object) -> set[str]:
@@ -134,7 +91,7 @@ def _kill_at_each_call(door: Door, state: str, way: Way, level: str, path: Path)
             with use(table, way.system):
                 door.save(path, NEW, durability=level)
 
-        assert _killed(save), (number, names)
+        assert killed(save), (number, names)
         told = f"{'after' if after else 'before'} call {table.at}, {names[table.at - 1]}, of {names}"
         content = read(path)
         left = _check_left(door, path, old, told)
@@ -165,10 +122,10 @@ def _die_in_the_body(door: Door, way: Way, path: Path) -> None:
             with durably.open(path, "wb", buffering=0) as file:
                 file.write(NEW[:5000])
                 os.fsync(file.fileno())
-                _die()
+                die()
         with durably.staged_path(path) as temporary:
             temporary.write_bytes(NEW[:5000])
-            _die()
+            die()
 
 
 @pytest.mark.parametrize("way", WAYS, ids=shown)
@@ -176,7 +133,7 @@ def _die_in_the_body(door: Door, way: Way, path: Path) -> None:
 @pytest.mark.parametrize("state", ["new", "replaced"])
 def test_killed_in_the_body(door: Door, state: str, way: Way, path: Path) -> None:
     old = _prepared(path, state)
-    assert in_child(lambda: _killed(lambda: _die_in_the_body(door, way, path)))
+    assert in_child(lambda: killed(lambda: _die_in_the_body(door, way, path)))
     assert read(path) == old
     left = _check_left(door, path, old, way)
     if door.streams and way is LINUX and "unnamed" in durably.probe(path.parent).supports:

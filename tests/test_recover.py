@@ -19,6 +19,7 @@ import durably
 from capabilities import NOBODY, needs_linux, needs_posix, needs_unprivileged_user
 from doors import LINUX, POSIX, Way, in_child, shown
 from durably.testing import FailingSyscalls, RecordingSyscalls, use
+from kills import Killing, killed
 from transactions import (
     EVERYTHING,
     JOURNAL,
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from durably._syscalls import Syscalls
 
 pytestmark = [needs_posix, needs_linux]
 
@@ -54,34 +54,6 @@ def root() -> Iterator[Path]:
         yield directory / "root"
 
 
-class Killing(RecordingSyscalls):
-    """A table in which the process dies before its N-th call."""
-
-    def __init__(self, at: int, base: Syscalls) -> None:
-        super().__init__(base)
-        self.at = at
-
-    def _before(self, name: str, arguments: Any, keywords: Any, function: Any) -> None:
-        if len(self.record) == self.at:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-
-def _killed(body: Callable[[], object]) -> bool:
-    """Run the body in a forked child. Whether the child was killed."""
-    child = os.fork()
-    if child == 0:
-        try:
-            body()
-            os._exit(0)
-        except BaseException as error:  # noqa: BLE001 # nothing may leave the child
-            os.write(2, repr(error).encode())
-        finally:
-            os._exit(3)
-    status = os.waitpid(child, 0)[1]
-    assert status in (0, signal.SIGKILL), status
-    return status != 0
-
-
 def _kill_run(scenario: Scenario, way: Way, root: Path, at: int) -> bool:
     scenario.lay(root)
 
@@ -89,7 +61,7 @@ def _kill_run(scenario: Scenario, way: Way, root: Path, at: int) -> bool:
         with use(Killing(at, way.base()), way.system):
             scenario.run(root)
 
-    return _killed(body)
+    return killed(body)
 
 
 def _check_recovered(scenario: Scenario, root: Path, told: object) -> bool:
@@ -143,7 +115,7 @@ def _kill_recovery(scenario: Scenario, way: Way, root: Path, at: int) -> int:
                 durably.recover(root)
 
         assert _kill_run(scenario, way, root, at)
-        if not _killed(body):
+        if not killed(body):
             _kill_run(scenario, way, root, at)
             return count - 1
         recover(root, way)
@@ -219,7 +191,7 @@ def _kill_the_undoing(root: Path) -> set[str]:
                     EVERYTHING.run(root)
                 assert held(root) == EVERYTHING.before
 
-        if not _killed(body):
+        if not killed(body):
             return outcomes
         outcomes.add(recover(root).outcome)
         _check_recovered(EVERYTHING, root, at)
@@ -257,7 +229,7 @@ def _interrupted(root: Path, scenario: Scenario = EVERYTHING, *, renames: int = 
         with use(Looking(table)):
             scenario.run(root)
 
-    assert in_child(lambda: _killed(body))
+    assert in_child(lambda: killed(body))
     assert (root / JOURNAL).exists()
 
 
@@ -288,7 +260,7 @@ def test_one_that_finds_a_journal_at_its_commit_recovers_it_first(root: Path) ->
         with durably.Transaction(root) as txn:
             txn.write_bytes("a", b"mine")
             txn.write_bytes("mine", b"mine")
-            assert in_child(lambda: _killed(lambda: _die_with_a_journal(root)))
+            assert in_child(lambda: killed(lambda: _die_with_a_journal(root)))
     assert caught.value.errno == errno.ESTALE
     assert held(root) == REPLACING.after
     assert ours(root) == []
@@ -324,7 +296,7 @@ def test_what_was_never_committed_is_swept(root: Path) -> None:
             EVERYTHING.act(txn)
             os.kill(os.getpid(), signal.SIGKILL)
 
-    assert in_child(lambda: _killed(body))
+    assert in_child(lambda: killed(body))
     assert ours(root)
     assert durably.recover(root).outcome == "nothing"
     sweep_all(root)

@@ -16,9 +16,9 @@ from doors import LEVELS, attempt, in_child
 from durably import NotDurableError, OutcomeUnknownError, UnsupportedError
 from durably._syscalls import Syscalls
 from durably.testing import FailingSyscalls, every_failure, use
+from kills import Killing
 from test_interrupts import Interrupting
 from test_interrupts import _lost as lost
-from test_kills import Killing
 from trees import LITTLE_OLD, WAYS, Tree, Way, seen, shown
 
 if TYPE_CHECKING:

@@ -18,9 +18,9 @@ from durably._commit._windows import Windows
 from durably._native import windows as win
 from durably.testing import every_failure, use
 from fakes import FakeWindows, windows_error
+from kills import Killing, killed
 from test_interrupts import Interrupting
 from test_interrupts import _lost as lost
-from test_kills import Killing, _killed
 from test_windows_routine import every_windows_failure
 from trees import LITTLE_NEW, LITTLE_OLD, WAYS, Tree, Way, grow, seen, shown
 
@@ -328,7 +328,7 @@ def _kill_at_each_call(way: Way, path: Path) -> None:
             with use(Killing(number, FakeWindows()), "win32"):
                 way.save(path)
 
-        if not _killed(doomed):
+        if not killed(doomed):
             break
         content = seen(path)
         assert content in (old, way.new), number
