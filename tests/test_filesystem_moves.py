@@ -168,6 +168,39 @@ def test_all_or_none(scenario: Scenario, way: Way, root: Path) -> None:
         assert not ours(root)
 
 
+class Ordered(RecordingSyscalls):
+    """Notes each rename that is made while the log, or its name, is not yet on the disk."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waiting: set[int] = set()
+        """The inodes of what is still to be flushed."""
+        self.renamed = 0
+        self.early: list[str] = []
+
+    def _before(self, name: str, arguments: Any, keywords: Any, function: Any) -> None:
+        if name == "open" and arguments[1] & os.O_CREAT:
+            self.waiting.add(os.fstat(keywords["dir_fd"]).st_ino)
+        elif name == "write":
+            self.waiting.add(os.fstat(arguments[0]).st_ino)
+        elif name == "fsync":
+            self.waiting.discard(os.fstat(arguments[0]).st_ino)
+        elif name == "renameat2":
+            self.renamed += 1
+            self.early += [str(self.record[-1])] * bool(self.waiting)
+
+
+@needs_linux
+@pytest.mark.parametrize("scenario", [REMOVING, MOVING], ids=named)
+def test_the_log_is_on_the_disk_before_the_move_is_made(scenario: Scenario, root: Path) -> None:
+    scenario.lay(root)
+    with use(table := Ordered()):
+        scenario.run(root)
+    assert table.renamed
+    assert table.early == []
+    assert held(root) == scenario.after
+
+
 def kill_run(scenario: Scenario, way: Way, root: Path, at: int) -> bool:
     scenario.lay(root)
 
