@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from durably._group import Group
     from durably._modes import Mode
     from durably._options import SaveOptions
-    from durably._part_writer import F_co  # noqa: F401 # named in a string
     from durably._paths import StrPath
     from durably._places import Place
+    from durably._stream import F_co  # noqa: F401 # named in a string
 
 
 class BatchWriter(PartWriter["F_co"]):

@@ -6,30 +6,19 @@ import errno
 
 from durably import _forks
 from durably._saving import warn_dropped
+from durably._stream import Life
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import TracebackType
-    from typing import IO, Any, Generic, NoReturn, TypeVar
+    from typing import Any, NoReturn
 
     from durably._commit._routine import Routine
     from durably._save import Save
-    from durably._stream import Channel
-
-    F_co = TypeVar("F_co", bound=IO[Any], covariant=True)
-
-    class _Life(Generic[F_co]):
-        """The writer of one kind of file."""
-else:
-    # typing is not imported at run time.
-    class _Life:
-        __slots__ = ()
-
-        def __class_getitem__(cls, item: object) -> type:
-            return cls
+    from durably._stream import Channel, F_co
 
 
-class PartWriter(_Life["F_co"]):
+class PartWriter(Life["F_co"]):
     """One file of a whole: of a `durably.Batch` or of a `durably.Transaction`."""
 
     __slots__ = ("_channel", "_file", "_generation", "_is_open", "_save")

@@ -11,13 +11,26 @@ from durably._syscalls import write_all
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import IO, Any, Generic, TypeVar
 
     from typing_extensions import Buffer
 
     from durably._commit._routine import Routine
     from durably._modes import Mode
     from durably._save import Save
+
+    F_co = TypeVar("F_co", bound=IO[Any], covariant=True)
+
+    class Life(Generic[F_co]):
+        """What decides about one kind of file object."""
+else:
+    # typing is not imported at run time: it would take as long as everything else together.
+    class Life:
+        __slots__ = ()
+
+        def __class_getitem__(cls, item: object) -> type:
+            return cls
+
 
 _EARLY = 8 << 20
 _BUFFER = 64 << 10

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from durably._modes import Mode
     from durably._options import Options, SaveOptions
-    from durably._part_writer import F_co  # noqa: F401 # named in a string
+    from durably._stream import F_co  # noqa: F401 # named in a string
     from durably._txn._root import Parts
     from durably._txn._staged import Expected, StagedSave
     from durably._txn._staging import Staging

@@ -10,35 +10,23 @@ from durably._options import resolve
 from durably._paths import local
 from durably._save import Save
 from durably._saving import abandon, discard, finish, stage_stream, warn_dropped
+from durably._stream import Life
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import io
     from types import TracebackType
-    from typing import IO, Any, Generic, Literal, NoReturn, TypeVar, Unpack, overload
+    from typing import IO, Any, Literal, NoReturn, Unpack, overload
 
     from durably._modes import Mode, TextMode, UpdateMode, WriteMode
     from durably._options import Receipt, SaveOptions
     from durably._paths import StrPath
-    from durably._stream import Channel
-
-    F_co = TypeVar("F_co", bound=IO[Any], covariant=True)
-
-    class _Life(Generic[F_co]):
-        """The writer of one kind of file."""
-else:
-    # typing is not imported at run time: it would take as long as everything else together.
-    class _Life:
-        __slots__ = ()
-
-        def __class_getitem__(cls, item: object) -> type:
-            return cls
-
+    from durably._stream import Channel, F_co
 
 _OPEN, _COMMITTED, _DISCARDED = "open", "committed", "discarded"
 
 
-class AtomicWriter(_Life["F_co"]):
+class AtomicWriter(Life["F_co"]):
     """The life of one save: not a file, but what decides about one.
 
     ``with`` yields `file`, which is exactly what the builtin ``open`` gives for that mode. Leaving
