@@ -386,10 +386,11 @@ def test_a_log_of_another_name_is_refused(root: Path) -> None:
     _interrupted(root)
     whole = (root / JOURNAL).read_bytes()
     before = held(root)
-    _rewritten(root, lambda fields: fields.update(log="a"))
-    with pytest.raises(durably.RecoveryNeededError, match="not a name of a log"):
-        durably.recover(root)
-    assert held(root) == before
+    for log, reason in (("a", "not a name of a log"), (5, "of another type")):
+        _rewritten(root, lambda fields, log=log: fields.update(log=log))  # type: ignore[misc] # of any type
+        with pytest.raises(durably.RecoveryNeededError, match=reason):
+            durably.recover(root)
+        assert held(root) == before
     (root / JOURNAL).write_bytes(whole)
     assert durably.recover(root).outcome == "finished"
 

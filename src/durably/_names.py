@@ -87,6 +87,12 @@ def parse(name: str) -> tuple[Kind, Maker] | None:
     return kind, Maker(boot, space, int(process, 16), int(start, 16))  # type: ignore[return-value] # of _pools
 
 
+def is_of(name: str, kind: Kind) -> bool:
+    """Whether this is exactly the name of a temporary of that kind."""
+    made = parse(name)
+    return made is not None and made[0] == kind
+
+
 def this_process() -> Maker:
     """The maker that names made by this process carry."""
     return Maker(_boot(), _process_space(), os.getpid(), process_start(os.getpid()))

@@ -180,8 +180,7 @@ def _has_journal(routine: Routine, directory: Any) -> bool:
 
 
 def _has_log(routine: Routine, directory: Any) -> bool:
-    made = map(_names.parse, routine.calls.listdir(directory))
-    return any(each is not None and each[0] == "u" for each in made)
+    return any(_names.is_of(each, "u") for each in routine.calls.listdir(directory))
 
 
 def _is_dead(place: _Place, kind: _names.Kind, maker: Maker) -> tuple[bool | None, str]:

@@ -30,8 +30,7 @@ def version(routine: Posix, save: TreeSave, found: os.stat_result) -> str | None
         message = "is neither a directory nor a link to one; nothing was changed"
         raise NotADirectoryError(errno.ENOTDIR, message, save.path)
     name: str = routine.calls.readlink(save.name, dir_fd=save.directory)
-    made = _names.parse(name)
-    if made is None or made[0] != "v":
+    if not _names.is_of(name, "v"):
         message = "is a symbolic link that leads elsewhere, and durably has not made it; nothing was changed"
         raise OSError(errno.ELOOP, message, save.path)
     try:

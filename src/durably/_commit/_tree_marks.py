@@ -65,8 +65,7 @@ def _holds_old(routine: Posix, parent: int, name: str) -> bool:
 
 def _privates(routine: Posix, directory: int) -> list[str]:
     """The private directories beside a version."""
-    found = ((entry, _names.parse(entry)) for entry in routine.calls.listdir(directory))
-    return [entry for entry, made in found if made is not None and made[0] == "d"]
+    return [entry for entry in routine.calls.listdir(directory) if _names.is_of(entry, "d")]
 
 
 def _marks(routine: Posix, parent: int, name: str) -> set[str]:

@@ -63,9 +63,8 @@ def _linked(calls: Syscalls, directory: str, name: str) -> str | None:
     text: str = calls.readlink(os.path.join(directory, name))
     above, to = os.path.split(text)
     place, found = os.path.split(above)
-    made = _names.parse(found)
     here = not place or _plain(place) == _plain(directory)  # a junction holds an absolute path
-    return found if to == name and here and made is not None and made[0] == "v" else None
+    return found if to == name and here and _names.is_of(found, "v") else None
 
 
 def _plain(path: str) -> str:
@@ -74,8 +73,7 @@ def _plain(path: str) -> str:
 
 def spares(calls: Syscalls, directory: str, name: str) -> str:
     """Why a version that a dead process has left is to stay; "" if it is not."""
-    made = _names.parse(name)
-    if made is not None and made[0] == "v":
+    if _names.is_of(name, "v"):
         for entry in calls.listdir(directory):
             attributes = calls.get_file_attributes(os.path.join(directory, entry))
             if attributes & win.FILE_ATTRIBUTE_REPARSE_POINT and _linked(calls, directory, entry) == name:

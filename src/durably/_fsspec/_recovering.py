@@ -42,11 +42,7 @@ def _interrupted(top: str) -> Iterator[str]:
 
 
 def _has_something(directory: str) -> bool:
-    for name in os.listdir(directory):
-        made = _names.parse(name)
-        if name == _names.JOURNAL or (made is not None and made[0] == "u"):
-            return True
-    return False
+    return any(name == _names.JOURNAL or _names.is_of(name, "u") for name in os.listdir(directory))
 
 
 def _may_look(entry: os.DirEntry[str], device: int) -> bool:

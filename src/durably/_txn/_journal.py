@@ -96,8 +96,8 @@ def decode(data: bytes) -> tuple[str, int, list[Operation], str | None]:
         if fields["direction"] not in (FORWARD, BACK):
             raise _DamagedError("it has no direction")
         return fields["direction"], int(fields["root"]), operations, _log(fields.get("log"))
-    except (KeyError, TypeError) as error:
-        raise _DamagedError(f"a field is missing: {error}") from error
+    except (AttributeError, KeyError, TypeError) as error:
+        raise _DamagedError(f"a field is missing, or of another type: {error}") from error
 
 
 def _operation(
@@ -106,8 +106,7 @@ def _operation(
     for component in (*where, name):
         _check(component)
     for temporary in (staged, kept):
-        made = None if temporary is None else _names.parse(temporary)
-        if temporary is not None and (made is None or made[0] != "t"):
+        if temporary is not None and not _names.is_of(temporary, "t"):
             raise _DamagedError(f"{temporary!r} is not a name of a transaction's temporary")
     if inside is not None:
         for path in inside:
@@ -120,8 +119,7 @@ def _operation(
 
 
 def _log(name: Any) -> str | None:
-    made = None if name is None else _names.parse(name)
-    if name is not None and (made is None or made[0] != "u"):
+    if name is not None and not _names.is_of(name, "u"):
         raise _DamagedError(f"{name!r} is not a name of a log of moves")
     return None if name is None else str(name)
 

@@ -144,8 +144,7 @@ def _recover_one(root: Root, name: str, maker: _names.Maker) -> list[Parts]:
 
 def stand(root: Root) -> bool:
     """Whether there is a log in a root."""
-    made = map(_names.parse, root.routine.calls.listdir(root.directory))
-    return any(each is not None and each[0] == "u" for each in made)
+    return any(_names.is_of(each, "u") for each in root.routine.calls.listdir(root.directory))
 
 
 def end(root: Root, name: str) -> list[tuple[Parts, str]]:
