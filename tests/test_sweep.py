@@ -22,7 +22,7 @@ from durably._commit._linux import Linux
 from durably._names import Maker
 from durably._promises import FileSystem
 from durably._sweep import Swept
-from durably.testing import use
+from durably.testing import RecordingSyscalls, use
 from fakes import FakeWindows
 from mounts import bound
 
@@ -635,6 +635,18 @@ def test_a_file_that_vanishes_from_a_directory_that_is_removed(tmp_path: Path, d
 
 
 # What a transaction may need.
+
+
+def test_of_each_dead_process_it_is_asked_once(tmp_path: Path, dead: int) -> None:
+    def listed(count: int) -> int:
+        for number in range(count):
+            made(tmp_path, "t", maker(process=dead), f"{number:016x}")
+        with use(table := RecordingSyscalls()):
+            assert [one.removed for one in sweep(tmp_path, older_than=0)] == [True] * count
+        return table.names.count("listdir")
+
+    assert listed(20) == listed(2)
+    assert names(tmp_path) == []
 
 
 @needs_posix

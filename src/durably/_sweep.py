@@ -96,7 +96,7 @@ def sweep(
 class _Place:
     """The directory that is swept, and what can be told of it once."""
 
-    __slots__ = ("directory", "here", "is_local", "path", "routine")
+    __slots__ = ("directory", "here", "is_local", "needed", "path", "routine")
 
     def __init__(self, routine: Routine, directory: Any, path: str) -> None:
         self.routine = routine
@@ -104,6 +104,8 @@ class _Place:
         self.path = path
         self.here = _names.this_process()
         self.is_local = routine.file_system(directory).kind in _LOCAL
+        self.needed: dict[str, bool] = {}
+        """Whether a journal or a log may need what a maker has left, who is dead and writes no other."""
 
 
 def _swept(place: _Place, older_than: float, dry_run: bool) -> list[Swept]:
@@ -132,7 +134,7 @@ def _treat(
         if dead is None:
             return _take(place, kind, name, dry_run)
         spared = place.routine.spares(place.directory, name) if dead else ""
-        if dead and kind == "t" and _is_needed_above(place):
+        if dead and kind == "t" and _is_needed(place, maker):
             spared = "the journal or log of an interrupted transaction may need it: durably.recover its root"
         dead, reason = dead and not spared, spared or reason
         if dead and not dry_run:
@@ -148,6 +150,13 @@ def _is_of_kind(kind: _names.Kind, mode: int) -> bool:
     if kind == "t":
         return stat.S_ISDIR(mode) or stat.S_ISREG(mode) or stat.S_ISLNK(mode)
     return stat.S_ISDIR(mode) if kind in ("d", "v") else stat.S_ISREG(mode)
+
+
+def _is_needed(place: _Place, dead: Maker) -> bool:
+    key = str(dead)
+    if key not in place.needed:
+        place.needed[key] = _is_needed_above(place)
+    return place.needed[key]
 
 
 def _is_needed_above(place: _Place) -> bool:
