@@ -6,12 +6,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import durably
 from doors import folder
-from durably import _forks
+from durably import _commit, _forks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+# Loaded before anything forks: a child would compile them anew, and the tests start thousands.
+for _door in durably.__all__:
+    getattr(durably, _door)
+_commit.trees(_commit.routine())
+_commit.entries(_commit.routine())
 
 
 @pytest.fixture
