@@ -6,6 +6,7 @@ import errno
 import os
 import shutil
 import stat
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -74,6 +75,38 @@ def test_a_directory_that_is_made_right_before_the_rename(path: Path, overwrite:
                 save(path, overwrite=False)
     assert seen(path) == (NEW if overwrite else OLD)
     assert names(path.parent) == [path.name]
+
+
+class Filling(RecordingSyscalls):
+    """A table in which someone writes into a directory right before it is removed, a number of times."""
+
+    def __init__(self, times: int) -> None:
+        super().__init__()
+        self.times = times
+
+    def _before(self, name: str, arguments: Any, keywords: Any, function: Any) -> None:
+        if name == "rmdir" and arguments[0] == "part" and self.times:
+            self.times -= 1
+            with suppress(FileExistsError):
+                os.mkdir("part/more", dir_fd=keywords["dir_fd"])
+
+
+@pytest.mark.parametrize("times", [1, 5])
+def test_a_directory_that_fills_while_it_is_removed(target: Path, times: int) -> None:
+    table = Filling(times)
+    with use(table):
+        receipt = save(target)
+    assert (table.times, named_leftovers(None, receipt)) == (0, set())
+    assert seen(target) == NEW
+    assert names(target.parent) == [target.name]
+
+
+def test_a_directory_that_fills_for_ever_is_left_and_named(target: Path) -> None:
+    with use(Filling(-1)):
+        receipt = save(target)
+    assert seen(target) == NEW
+    (left,) = named_leftovers(None, receipt)
+    assert set(names(target.parent)) == {left, target.name}
 
 
 class TakenBack(Syscalls):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from durably._modes import parsed, with_action
-from durably._oneshot import bytes_of, encoded, fill
+from durably._oneshot import bytes_of, encoded
 from durably._paths import local
 from durably._transaction_life import TransactionLife
-from durably._transaction_writer import StagedFile, TransactionWriter
+from durably._transaction_writer import StagedFile, TransactionWriter, stage_bytes
 from durably._txn._names_below import parts_below
 
 TYPE_CHECKING = False
@@ -75,15 +75,8 @@ class Transaction(TransactionLife):
         view: bytes | memoryview = data if isinstance(data, bytes) else bytes_of(data)
         with self._lock:
             self._check(expect)
-            parts, staging = parts_below(self._path, path), self._staging
-            save = staging.begin(parts, local(path), self._resolved, expect)
-            try:
-                staging.root.routine.create(save)
-                fill(staging.root.routine, save, view, len(view))
-                staging.finish(save, len(view), expect)
-            except BaseException as error:
-                staging.abandon(save, error)
-                raise
+            target = parts_below(self._path, path), local(path)
+            stage_bytes(self._staging, target, view, self._resolved, expect)
 
     def write_text(
         self,

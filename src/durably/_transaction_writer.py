@@ -1,8 +1,9 @@
-"""The life of one file of a transaction that is written piece by piece, or by others."""
+"""One file of a transaction: given whole, written piece by piece, or written by others."""
 
 from __future__ import annotations
 
 from durably import _forks
+from durably._oneshot import fill
 from durably._options import resolve
 from durably._part_writer import PartWriter
 from durably._saving import stage_stream, warn_dropped
@@ -19,6 +20,24 @@ if TYPE_CHECKING:
     from durably._txn._root import Parts
     from durably._txn._staged import Expected, StagedSave
     from durably._txn._staging import Staging
+
+
+def stage_bytes(
+    staging: Staging,
+    target: tuple[Parts, str],
+    view: bytes | memoryview,
+    options: Options,
+    expected: Expected = ...,
+) -> None:
+    """Stage a file that holds these bytes. What was staged before stays as it was if that fails."""
+    save = staging.begin(*target, options, expected)
+    try:
+        staging.root.routine.create(save)
+        fill(staging.root.routine, save, view, len(view))
+        staging.finish(save, len(view), expected)
+    except BaseException as error:
+        staging.abandon(save, error)
+        raise
 
 
 class TransactionWriter(PartWriter["F_co"]):

@@ -136,9 +136,12 @@ class DurableFileSystem(ManyFiles, metaclass=OneSpelling):
         if core is None:
             writer = AtomicWriter(target, mode, **self._saving(target, kwargs))
             return DurableFile(writer, target, mode, self, autocommit=autocommit)
+        self._make_parent(target)
+        return DurableFile(core.open(target, mode, self._saving(target, kwargs)), target, mode, self)
+
+    def _make_parent(self, target: str) -> None:
         if self.auto_mkdir:
             self.makedirs(self._parent(target), exist_ok=True)
-        return DurableFile(core.open(target, mode, self._saving(target, kwargs)), target, mode, self)
 
     def transaction_core(self) -> TransactionCore | None:
         """The transaction that a write here and now belongs to."""
@@ -166,15 +169,19 @@ class DurableFileSystem(ManyFiles, metaclass=OneSpelling):
     def pipe_file(self, path: Any, value: Any, mode: str = "overwrite", **kwargs: Any) -> None:
         """Save bytes. ``mode="create"``: FileExistsError if the target exists, without a race."""
         target = self._strip_protocol(path)
-        is_taken = self._intrans and self.transaction_core() is not None
-        if is_taken or (kwargs and not kwargs.keys() <= set(OPTIONS)):
+        if kwargs and not kwargs.keys() <= set(OPTIONS):
             with self.open(target, "xb" if mode == "create" else "wb", **kwargs) as file:
                 file.write(value)
             return
         options = self._saving(target, kwargs)
         if mode == "create":
             options = cast("SaveOptions", {**options, "overwrite": False})
-        write_bytes(target, value, **options)
+        core = self.transaction_core()
+        if core is None:
+            write_bytes(target, value, **options)
+        else:
+            self._make_parent(target)
+            core.write(target, value, options)
 
     def touch(self, path: Any, truncate: bool = True, **kwargs: Any) -> None:
         """Make an empty file, or with ``truncate=False`` set the times of one that is there."""

@@ -20,9 +20,10 @@ from durably._errors import blame
 from durably._fsspec import _entries
 from durably._fsspec._moving_staging import MovingStaging
 from durably._modes import parsed, with_action
+from durably._oneshot import bytes_of
 from durably._options import resolve
 from durably._saving import note_leftovers
-from durably._transaction_writer import TransactionWriter
+from durably._transaction_writer import TransactionWriter, stage_bytes
 from durably._txn._course import commit, commit_one
 from durably._txn._names_below import parts_below
 
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 _FOREIGN = threading._DummyThread  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
 _log = logging.getLogger("durably.filesystem")
 _LINKS: SaveOptions = {"symlinks": "replace"}
+# By the time of a write, its directory was made if it was missing, and links were met: see _real.
+_MET: SaveOptions = {"make_parents": False, "symlinks": "replace"}
 _current: ContextVar[object] = ContextVar("durably_filesystem_transaction", default=None)
 
 
@@ -74,12 +77,18 @@ class TransactionCore:
         """A file of the transaction. The directory of ``path`` exists."""
         how = parsed(mode, -1, "utf-8", None, None)
         target = _real(path, options)
-        # Its directory was made, if it was missing, when it was looked for: the tree is not staged.
-        options = with_action({**options, "make_parents": False, "symlinks": "replace"}, how)
         with self._lock:
-            staging = self._reaching(os.path.dirname(target))
-            parts = parts_below(staging.root.path, target)
+            staging, parts = self._reached(target)
+            options = with_action({**options, **_MET}, how)
             return StagedWriter(staging, self._lock, (parts, path), how, options, ...)
+
+    def write(self, path: str, data: Any, options: SaveOptions) -> None:
+        """A file of the transaction that is given whole. The directory of ``path`` exists."""
+        view = bytes_of(data)
+        target = _real(path, options)
+        with self._lock:
+            staging, parts = self._reached(target)
+            stage_bytes(staging, (parts, path), view, resolve({**options, **_MET}))
 
     def remove(self, target: str) -> None:
         """Take a file or a tree away at once; it is put back if the transaction comes to nothing."""
@@ -107,6 +116,11 @@ class TransactionCore:
                     blame(error, source)
                     raise
 
+    def _reached(self, target: str) -> tuple[MovingStaging, Parts]:
+        """The staging, and the components of a target from its root."""
+        staging = self._reaching(os.path.dirname(target))
+        return staging, parts_below(staging.root.path, target)
+
     def _reaching(self, directory: str) -> MovingStaging:
         """The staging, with its root at or above a directory."""
         if self._staging is None:
@@ -121,7 +135,7 @@ class TransactionCore:
         if file is None or file.staged is None:
             return False
         renamed = parts_below(staging.root.path, new[0])
-        moved = resolve({**self._options, "make_parents": False, "symlinks": "replace"})
+        moved = resolve({**self._options, **_MET})
         staging.rename(parts, renamed, old[1], new[1], moved)
         return True
 
