@@ -20,6 +20,14 @@ for _door in durably.__all__:
 _commit.trees(_commit.routine())
 _commit.entries(_commit.routine())
 
+# They load pandas and Arrow, and from then on each fork of the process takes twice as long: last of all.
+LARGE = {"test_clients.py", "test_formats.py", "test_stores.py"}
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.name in LARGE)
+
 
 @pytest.fixture
 def path() -> Iterator[Path]:

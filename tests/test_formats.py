@@ -16,6 +16,7 @@ import tarfile
 import xml.etree.ElementTree as ET
 import zipfile
 from configparser import ConfigParser
+from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
@@ -29,18 +30,23 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-numpy = pytest.importorskip("numpy")
-pandas = pytest.importorskip("pandas")
-pyarrow = pytest.importorskip("pyarrow")
-feather = pytest.importorskip("pyarrow.feather")
-parquet = pytest.importorskip("pyarrow.parquet")
+
+class Later:
+    """A library that is imported by the first test that uses it; see LARGE in conftest."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, attribute: str) -> Any:
+        return getattr(pytest.importorskip(self._name), attribute)
+
+
+numpy, pandas, pyarrow = Later("numpy"), Later("pandas"), Later("pyarrow")
+feather, parquet = Later("pyarrow.feather"), Later("pyarrow.parquet")
 
 ROWS = [["id", "name"], ["1", "one, with a comma"], ["2", "zwei \u00e9"]]
 DATA = {"id": list(range(1000)), "name": [f"row {number}" for number in range(1000)]}
 BYTES = os.urandom(1000) * 300
-ARRAY = numpy.arange(12, dtype="float64").reshape(3, 4)
-FRAME = pandas.DataFrame(DATA)
-TABLE = pyarrow.table(DATA)
 
 
 class Format(NamedTuple):
@@ -51,6 +57,21 @@ class Format(NamedTuple):
     write: Callable[[Any], None]
     check: Callable[[Path], None]
     options: dict[str, Any] = {}  # noqa: RUF012 # a default that nothing changes
+
+
+@cache
+def array() -> Any:
+    return numpy.arange(12, dtype="float64").reshape(3, 4)
+
+
+@cache
+def frame() -> Any:
+    return pandas.DataFrame(DATA)
+
+
+@cache
+def table() -> Any:
+    return pyarrow.table(DATA)
 
 
 def same(found: object, expected: object) -> None:
@@ -150,27 +171,39 @@ def _xml(file: Any) -> None:
 
 
 def _to_file(file: Any) -> None:
-    ARRAY.tofile(file)
+    array().tofile(file)
 
 
 def _parquet_writer(file: Any) -> None:
-    with parquet.ParquetWriter(file, TABLE.schema) as writer:
-        writer.write_table(TABLE.slice(0, 400))
-        writer.write_table(TABLE.slice(400))
+    with parquet.ParquetWriter(file, table().schema) as writer:
+        writer.write_table(table().slice(0, 400))
+        writer.write_table(table().slice(400))
 
 
 def _arrow_stream(file: Any) -> None:
-    with pyarrow.ipc.new_file(file, TABLE.schema) as writer:
-        writer.write_table(TABLE)
+    with pyarrow.ipc.new_file(file, table().schema) as writer:
+        writer.write_table(table())
 
 
 def _read_npz(path: Path) -> None:
     with numpy.load(path) as archive:
-        assert (archive["a"] == ARRAY).all()
+        assert (archive["a"] == array()).all()
 
 
-def _read_frame(read: Callable[..., Any], **keywords: Any) -> Callable[[Any], None]:
-    return lambda path: pandas.testing.assert_frame_equal(read(path, **keywords), FRAME)
+def _frame(kind: str, mode: str = "wb", options: Any = None, **keywords: Any) -> Format:
+    """A format of pandas'."""
+    to, read = f"to_{kind}", f"read_{kind}"
+    return Format(
+        to,
+        mode,
+        lambda file: getattr(frame(), to)(file, **keywords),
+        lambda path: _check_frame(getattr(pandas, read)(path)),
+        options or {},
+    )
+
+
+def _check_frame(found: Any) -> None:
+    pandas.testing.assert_frame_equal(found, frame())
 
 
 FORMATS = [
@@ -201,48 +234,42 @@ FORMATS = [
     Format(
         "np.save",
         "wb",
-        lambda file: numpy.save(file, ARRAY),
-        lambda path: same((numpy.load(path) == ARRAY).all(), True),
+        lambda file: numpy.save(file, array()),
+        lambda path: same((numpy.load(path) == array()).all(), True),
     ),
-    Format("np.savez", "wb", lambda file: numpy.savez_compressed(file, a=ARRAY), _read_npz),
+    Format("np.savez", "wb", lambda file: numpy.savez_compressed(file, a=array()), _read_npz),
     Format(
         "np.savetxt",
         "w",
-        lambda file: numpy.savetxt(file, ARRAY),
-        lambda path: same((numpy.loadtxt(path) == ARRAY).all(), True),
+        lambda file: numpy.savetxt(file, array()),
+        lambda path: same((numpy.loadtxt(path) == array()).all(), True),
     ),
-    Format("tofile", "wb", _to_file, lambda path: same(path.read_bytes(), ARRAY.tobytes())),
-    Format(
-        "to_csv",
-        "w",
-        lambda file: FRAME.to_csv(file, index=False),
-        _read_frame(pandas.read_csv),
-        {"newline": ""},
-    ),
+    Format("tofile", "wb", _to_file, lambda path: same(path.read_bytes(), array().tobytes())),
+    _frame("csv", "w", {"newline": ""}, index=False),
     Format(
         "to_csv.gz",
         "wb",
-        lambda file: FRAME.to_csv(file, index=False, compression="gzip"),
-        _read_frame(pandas.read_csv, compression="gzip"),
+        lambda file: frame().to_csv(file, index=False, compression="gzip"),
+        lambda path: _check_frame(pandas.read_csv(path, compression="gzip")),
     ),
-    Format("to_json", "w", FRAME.to_json, _read_frame(pandas.read_json)),
-    Format("to_pickle", "wb", FRAME.to_pickle, _read_frame(pandas.read_pickle)),
-    Format("to_parquet", "wb", FRAME.to_parquet, _read_frame(pandas.read_parquet)),
-    Format("to_feather", "wb", FRAME.to_feather, _read_frame(pandas.read_feather)),
+    _frame("json", "w"),
+    _frame("pickle"),
+    _frame("parquet"),
+    _frame("feather"),
     Format(
         "write_table",
         "wb",
-        lambda file: parquet.write_table(TABLE, file),
-        lambda path: same(parquet.read_table(path), TABLE),
+        lambda file: parquet.write_table(table(), file),
+        lambda path: same(parquet.read_table(path), table()),
     ),
-    Format("ParquetWriter", "wb", _parquet_writer, lambda path: same(parquet.read_table(path), TABLE)),
+    Format("ParquetWriter", "wb", _parquet_writer, lambda path: same(parquet.read_table(path), table())),
     Format(
         "write_feather",
         "wb",
-        lambda file: feather.write_feather(TABLE, file),
-        lambda path: same(feather.read_table(path), TABLE),
+        lambda file: feather.write_feather(table(), file),
+        lambda path: same(feather.read_table(path), table()),
     ),
-    Format("arrow file", "wb", _arrow_stream, lambda path: same(feather.read_table(path), TABLE)),
+    Format("arrow file", "wb", _arrow_stream, lambda path: same(feather.read_table(path), table())),
 ]
 every_format = pytest.mark.parametrize("written", FORMATS, ids=lambda written: written.name.replace(" ", "-"))
 
@@ -350,16 +377,24 @@ def test_a_child_process_may_write_to_the_descriptor(target: Path) -> None:
 STAGED: list[tuple[str, Callable[[Path], object], Callable[[Path], None]]] = [
     (
         "file.npy",
-        lambda path: numpy.save(path, ARRAY),
-        lambda path: same((numpy.load(path) == ARRAY).all(), True),
+        lambda path: numpy.save(path, array()),
+        lambda path: same((numpy.load(path) == array()).all(), True),
     ),
-    ("file.npz", lambda path: numpy.savez(path, a=ARRAY), _read_npz),
-    ("file.csv.gz", lambda path: FRAME.to_csv(path, index=False), _read_frame(pandas.read_csv)),
-    ("file.parquet", FRAME.to_parquet, _read_frame(pandas.read_parquet)),
+    ("file.npz", lambda path: numpy.savez(path, a=array()), _read_npz),
+    (
+        "file.csv.gz",
+        lambda path: frame().to_csv(path, index=False),
+        lambda path: _check_frame(pandas.read_csv(path)),
+    ),
+    (
+        "file.parquet",
+        lambda path: frame().to_parquet(path),
+        lambda path: _check_frame(pandas.read_parquet(path)),
+    ),
     (
         "file.pq",
-        lambda path: parquet.write_table(TABLE, path),
-        lambda path: same(parquet.read_table(path), TABLE),
+        lambda path: parquet.write_table(table(), path),
+        lambda path: same(parquet.read_table(path), table()),
     ),
     (
         "file.zip",

@@ -1,7 +1,5 @@
 """The routine of Windows, on Linux, over a table whose calls act on the real disk."""
 
-# the blocks that raise are the writers' own
-
 from __future__ import annotations
 
 import errno
@@ -1027,7 +1025,14 @@ def every_windows_failure() -> Iterator[FailingWindows]:
     table = FailingWindows(base=FakeWindows())
     with testing.use(table, "win32"):
         yield table
-    for number in range(1, len(table.names) + 1):
+    # What fails for ever is tried for as long as the fake clock says, thousands of times in two seconds.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(PATIENCE, "0.05")
+        yield from _each_windows_failure(len(table.names))
+
+
+def _each_windows_failure(calls: int) -> Iterator[FailingWindows]:
+    for number in range(1, calls + 1):
         for code in (win.ERROR_ACCESS_DENIED, win.ERROR_SHARING_VIOLATION, NO_SPACE):
             for forever in (False, True):
                 failing = FailingWindows(number, code, forever=forever, base=FakeWindows())
