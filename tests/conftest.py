@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import TYPE_CHECKING
 
 import pytest
@@ -27,6 +28,11 @@ LARGE = {"test_clients.py", "test_formats.py", "test_stores.py"}
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path.name in LARGE)
+
+
+def pytest_collection_finish() -> None:
+    """Take what is there by now out of every garbage collection: tests ask for thousands of them."""
+    gc.freeze()
 
 
 @pytest.fixture
