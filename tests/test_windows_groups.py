@@ -218,6 +218,19 @@ def test_a_transaction_with_a_file_that_somebody_holds(root: Path) -> None:
     assert durably.recover(root).outcome == "nothing"
 
 
+@pytest.mark.parametrize(
+    "path",
+    ["/elsewhere/a", r"\elsewhere\a", r"Z:\elsewhere\a", "Z:a", r"\\host\share\a", r"..\a", r"sub\..\a"],
+)
+def test_a_path_outside_of_a_transaction_is_refused(path: str, root: Path) -> None:
+    """A path that begins with a separator is not absolute to Python 3.13, and has no drive."""
+    with durably.Transaction(root) as txn:
+        for act in (lambda: txn.write_bytes(path, NEW), lambda: txn.remove(path), lambda: txn.exists(path)):
+            with pytest.raises(ValueError, match="root"):
+                act()
+    assert names(root) == ["a", "b"]
+
+
 # Ends.
 
 

@@ -117,7 +117,8 @@ def run(what: str, *command: str) -> None:
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     if done.returncode != 0:
         said = (done.stderr.strip() or f"ended with {done.returncode}").splitlines()[-1]
-        for path in filter(os.path.isabs, command):  # a reason is kept, and a path is nobody's business
+        # A reason is kept, and a path is nobody's business.
+        for path in (each for each in command if each.startswith("/") or os.path.isabs(each)):
             said = said.replace(path, os.path.basename(path))
         raise CannotError(f"{what}: {command[0]}: {said}")
 

@@ -26,7 +26,8 @@ def parts_below(root: str, path: StrPath) -> Parts:
     text = local(path)
     if not text:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), text)
-    below = _relative(root, text) if os.path.isabs(text) else text
+    # isabs alone does not tell: since Python 3.13 "\\x" is not absolute on Windows.
+    below = _relative(root, text) if text[0] in _SEPARATORS or os.path.isabs(text) else text
     if os.path.splitdrive(below)[0]:  # needs windows
         raise ValueError(f"{text!r} has a drive, and does not lie under the root {root!r}")
     found = split(below)
