@@ -21,8 +21,14 @@ for _door in durably.__all__:
 _commit.trees(_commit.routine())
 _commit.entries(_commit.routine())
 
-# They load pandas and Arrow, and from then on each fork of the process takes twice as long: last of all.
-LARGE = {"test_clients.py", "test_formats.py", "test_stores.py"}
+# They load pandas and Arrow, which makes each later fork of the process dear: last of all.
+LARGE = {
+    "test_clients.py",
+    "test_clients_distributed.py",
+    "test_formats.py",
+    "test_stores.py",
+    "test_stores_distributed.py",
+}
 
 
 @pytest.hookimpl(trylast=True)

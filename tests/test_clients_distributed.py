@@ -11,19 +11,15 @@ import pytest
 
 import doors
 import durably
+from libraries import Later
 from test_clients import Poller, contents
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-pytest.importorskip("fsspec", reason="fsspec is not installed")
-pytest.importorskip("pyarrow", reason="pyarrow is not installed")
-pd: Any = pytest.importorskip("pandas", reason="pandas is not installed")
-distributed: Any = pytest.importorskip("distributed", reason="distributed is not installed")
-dd: Any = pytest.importorskip(
-    "dask.dataframe", reason="dask.dataframe is not installed", exc_type=ImportError
-)
+pandas, dask, distributed = Later("pandas"), Later("dask"), Later("distributed")
+dataframe = Later("dask.dataframe")
 
 ROWS = 12_000
 PRELOAD = "import durably.filesystem\n\ndurably.filesystem.install()\n"
@@ -38,8 +34,6 @@ pytestmark = [
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     preload = tmp_path_factory.mktemp("preload") / "durable_files.py"
     preload.write_text(PRELOAD)
-    import dask
-
     settings = {"distributed.worker.preload": [str(preload)], "distributed.nanny.preload": []}
     with (
         dask.config.set(settings),
@@ -58,11 +52,11 @@ def path() -> Iterator[Path]:
 
 
 def frame(version: int) -> Any:
-    return dd.from_pandas(pd.DataFrame({"row": range(ROWS), "version": version}), npartitions=6)
+    return dataframe.from_pandas(pandas.DataFrame({"row": range(ROWS), "version": version}), npartitions=6)
 
 
 def version_in(path: Path) -> int:
-    data = pd.read_parquet(path)
+    data = pandas.read_parquet(path)
     assert len(data) == ROWS
     (version,) = set(data["version"])
     return int(version)
@@ -102,7 +96,7 @@ def test_a_partition_that_fails_leaves_old_files_whole(client: Any, path: Path) 
         )
     now = contents(path)
     assert now.keys() == before.keys()
-    versions = [set(pd.read_parquet(name)["version"]) for name in now]
+    versions = [set(pandas.read_parquet(name)["version"]) for name in now]
     assert all(each in ({1}, {2}) for each in versions)
     assert {1} in versions
 

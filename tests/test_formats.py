@@ -25,20 +25,11 @@ import durably
 from capabilities import needs_posix
 from disk import OLD, Without, names
 from durably.testing import use
+from libraries import Later
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-
-
-class Later:
-    """A library that is imported by the first test that uses it; see LARGE in conftest."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-
-    def __getattr__(self, attribute: str) -> Any:
-        return getattr(pytest.importorskip(self._name), attribute)
 
 
 numpy, pandas, pyarrow = Later("numpy"), Later("pandas"), Later("pyarrow")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import durably
+from libraries import Later
 from test_stores import OLD, only
 
 if TYPE_CHECKING:
@@ -19,12 +20,8 @@ if TYPE_CHECKING:
 
     from servers import Server
 
-pytest.importorskip("pyarrow", reason="pyarrow is not installed")
-pd: Any = pytest.importorskip("pandas", reason="pandas is not installed")
-distributed: Any = pytest.importorskip("distributed", reason="distributed is not installed")
-dd: Any = pytest.importorskip(
-    "dask.dataframe", reason="dask.dataframe is not installed", exc_type=ImportError
-)
+pandas, dask, distributed = Later("pandas"), Later("dask"), Later("distributed")
+dataframe = Later("dask.dataframe")
 
 ROWS = 6_000
 GROUPS = 3
@@ -40,8 +37,6 @@ pytestmark = [
 
 @pytest.fixture
 def client() -> Iterator[Any]:
-    import dask
-
     settings = {"distributed.scheduler.allowed-failures": 1, "distributed.worker.preload": []}
     with (
         dask.config.set(settings),
@@ -102,10 +97,10 @@ class Watch(threading.Thread):
 
 
 def frame(version: int) -> Any:
-    rows = pd.DataFrame(
+    rows = pandas.DataFrame(
         {"row": range(ROWS), "version": version, "group": [row % GROUPS for row in range(ROWS)]}
     )
-    return dd.from_pandas(rows, npartitions=PARTS)
+    return dataframe.from_pandas(rows, npartitions=PARTS)
 
 
 def files_below(path: Path) -> frozenset[str]:
@@ -146,12 +141,12 @@ def test_a_partitioned_data_set_is_whole_or_absent(
             if is_broken_off:
                 data = data.map_partitions(broken_off, str(directory), meta=data._meta)
             data.to_parquet(directory, partition_on=["group"], write_metadata_file=False)
-            assert len(pd.read_parquet(directory)) == ROWS
+            assert len(pandas.read_parquet(directory)) == ROWS
 
     def held() -> set[int | None]:
         if not target.exists():
             return {None}
-        found = pd.read_parquet(target)
+        found = pandas.read_parquet(target)
         assert len(found) == ROWS
         return set(found["version"])
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from durably import Receipt
 
 OLD, NEW = shapes.OLD, shapes.NEW
+_LARGE = NEW * 1000
 MODE, OWNER, NOTE = 0o640, 12345, ("user.note", b"kept")
 _BIND = 4096
 
@@ -216,7 +217,7 @@ WAYS = (
     Way("write_bytes fresh", partial(_bytes, metadata="fresh"), carries=False),
     Way("write_bytes strict", partial(_bytes, metadata="strict"), ("old",)),
     Way("write_bytes permissions", partial(_bytes, permissions=MODE)),
-    Way("write_bytes large", partial(_bytes, data=NEW * 1000), data=NEW * 1000),
+    Way("write_bytes large", partial(_bytes, data=_LARGE), data=_LARGE),
     Way("write_bytes create", partial(_bytes, overwrite=False), ("new",)),
     Way("write_bytes make_parents", partial(_bytes, make_parents=True), ("new",), target="a/b/target"),
     Way("write_bytes through a link", _bytes, link="link"),
