@@ -51,7 +51,7 @@ CASES = [(door, state) for door in ONE for state in door.states]
 @pytest.fixture
 def shared(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have few files flushed together, also in memory."""
-    monkeypatch.setattr("durably._staging.OPEN_FILES", 2)
+    monkeypatch.setattr("durably._staging.OPEN_FILES", 3)
     monkeypatch.setattr("durably._disk._WORTHWHILE", 1)
     monkeypatch.setattr("durably._commit._linux.Linux.common_flush", lambda self, directory: "8:1")
     monkeypatch.setattr("durably._commit._linux.Linux.is_quiet", lambda self, files, size: True)
@@ -653,7 +653,7 @@ def test_an_interrupt_that_is_caught_in_the_block_loses_nothing_in_silence(
     number: int, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It breaks off the flushes of files that were added before."""
-    monkeypatch.setattr("durably._staging.OPEN_FILES", 4)
+    monkeypatch.setattr("durably._staging.OPEN_FILES", 5)  # the first has its own directory
 
     class Once(Syscalls):
         def __init__(self) -> None:
@@ -788,6 +788,23 @@ def test_thousands_of_files_and_256_descriptors(places: int, path: Path) -> None
     for number in range(3000):
         assert (path.parent / str(number % places) / str(number)).read_bytes() == str(number).encode()
     assert sum(len(names(path.parent / str(place))) for place in range(places)) == 3000
+
+
+@pytest.mark.parametrize("places", [1, 300])
+def test_few_descriptors_are_open_at_a_time(places: int, path: Path) -> None:
+    most = 0
+
+    class Counting(RecordingSyscalls):
+        def _before(self, name: str, arguments: Any, keywords: Any, function: Any) -> None:
+            nonlocal most
+            if name == "open":
+                most = max(most, len(doors.descriptors()))
+
+    before = len(doors.descriptors())
+    with use(Counting(Plain())), Batch(make_parents=True) as batch:
+        for number in range(2 * places + 200):
+            batch.write_bytes(path.parent / str(number % places) / str(number), NEW)
+    assert most - before < (140 if places > 1 else 80)
 
 
 @pytest.mark.parametrize("places", [1, 40])
@@ -1023,7 +1040,7 @@ def test_on_other_systems_each_file_is_flushed(
     system: str, on_error: Any, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And when a call fails, the same holds as here."""
-    monkeypatch.setattr("durably._staging.OPEN_FILES", 2)
+    monkeypatch.setattr("durably._staging.OPEN_FILES", 3)
     targets = [path.parent / str(number) for number in range(5)]
     base = FakeWindows if system == "win32" else FakeMacOS
     for table in every_failure(system=system, base=base()):
@@ -1049,7 +1066,7 @@ def test_on_other_systems_each_file_is_flushed(
 
 def test_a_batch_on_windows_is_told_from_a_dead_one(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By a handle on the directory, as a closed file has none of its own."""
-    monkeypatch.setattr("durably._staging.OPEN_FILES", 2)
+    monkeypatch.setattr("durably._staging.OPEN_FILES", 3)
     monkeypatch.setattr("durably._names._boot", lambda: "0")
     durably._names.forget()
     try:

@@ -27,7 +27,7 @@ pytestmark = [needs_posix, needs_linux, needs_proc]
 @pytest.fixture
 def shared(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have few files flushed together, also in memory."""
-    monkeypatch.setattr("durably._staging.OPEN_FILES", 2)
+    monkeypatch.setattr("durably._staging.OPEN_FILES", 3)
     monkeypatch.setattr("durably._disk._WORTHWHILE", 1)
     monkeypatch.setattr("durably._commit._linux.Linux.common_flush", lambda self, directory: "8:1")
     monkeypatch.setattr("durably._commit._linux.Linux.is_quiet", lambda self, files, size: True)

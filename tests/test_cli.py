@@ -618,6 +618,20 @@ def test_an_existing_copy_keeps_its_mode_unless_it_is_to_be_fresh(cli: Cli, old:
 
 
 @needs_posix
+@pytest.mark.parametrize("options", [[], ["--symlinks", "replace"]], ids=["followed", "replaced"])
+def test_a_copy_through_a_link_is_new_where_no_old_file_is_replaced(
+    cli: Cli, old: Path, source: Path, options: list[str]
+) -> None:
+    source.chmod(0o750)
+    old.chmod(0o604)
+    link = old.parent / "link"
+    link.symlink_to("file" if options else "nowhere")
+    assert cli("copy", "source", "link", *options).code == 0
+    assert stat.S_IMODE(link.stat().st_mode) == 0o750
+    assert stat.S_IMODE(old.stat().st_mode) == 0o604
+
+
+@needs_posix
 def test_the_same_file_is_refused_under_every_name(cli: Cli, old: Path, here: Path) -> None:
     os.link(old, here / "hard")
     (here / "soft").symlink_to("file")
@@ -810,6 +824,16 @@ def test_sweep_removes_what_is_dead(cli: Cli, here: Path, dead: Path, old: Path)
     assert [(one["path"], one["removed"]) for one in found["found"]] == [(os.path.join(".", dead.name), True)]
     assert names(here) == ["file"]
     assert cli("sweep", ".", "--older-than", "0") == (0, ".: no leftovers\n", "")
+
+
+@needs_posix
+@pytest.mark.parametrize(
+    ("options", "said"), [([], "some leftovers may have been removed"), (["--dry-run"], "nothing was removed")]
+)
+def test_a_sweep_that_is_interrupted(cli: Cli, dead: Path, options: list[str], said: str) -> None:
+    calls = interrupting("listdir", 1, lambda: signal.raise_signal(signal.SIGINT))
+    done = cli("sweep", ".", "--older-than", "0", *options, calls=calls)
+    assert (done.code, done.err) == (130, f"durably: .: interrupted; {said}\n")
 
 
 def test_sweep_of_nowhere(cli: Cli) -> None:

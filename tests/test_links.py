@@ -310,6 +310,30 @@ def test_the_rule_holds_for_ordinary_users_too(shared: Path) -> None:
     assert (shared.parent / "file").read_bytes() == NEW
 
 
+@every_door
+@needs_unprivileged_user
+def test_the_directory_of_the_link_need_not_be_readable(shared: Path, door: Door) -> None:
+    data, links = shared / "data", shared / "links"
+    data.mkdir()
+    links.mkdir()
+    link = links / "link"
+    link.symlink_to("../data/file")
+    for directory in (data, links):
+        os.chown(directory, NOBODY, NOBODY)
+    links.chmod(0o300)
+
+    def save() -> None:
+        flushes = Flushes()
+        with use(flushes):
+            receipt = door.save(link, NEW)
+        assert identity(data) in flushes.directories
+        assert receipt.steps[-1] == "fsync directory"
+        assert "fsync directory" not in receipt.skipped
+
+    as_nobody(shared, save)
+    assert (data / "file").read_bytes() == NEW
+
+
 # What is no regular file.
 
 

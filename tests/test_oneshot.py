@@ -196,6 +196,12 @@ def test_bad_encodings_touch_nothing(target: Path, arguments: dict[str, Any], er
     assert target.read_bytes() == OLD
 
 
+def test_an_unknown_error_handler_is_refused_also_where_none_is_needed(target: Path) -> None:
+    for errors in ("nope", ""):
+        with untouched(target.parent), pytest.raises(LookupError, match="unknown error handler"):
+            durably.write_text(target, "plain", errors=errors)
+
+
 @pytest.mark.parametrize("data", ["a\nb\r\nc\r", b"a\nb\r\nc\r"], ids=["str", "bytes"])
 def test_atomic_write_leaves_newlines_alone(target: Path, data: str | bytes) -> None:
     receipt = durably.atomic_write(target, data)

@@ -165,6 +165,28 @@ def test_a_directory_that_may_not_be_written(public: Path) -> None:
     assert _listing(public) == []
 
 
+@needs_unprivileged_user
+def test_a_directory_that_may_be_written_but_not_read(public: Path) -> None:
+    expected = probe(public)
+    os.chown(public, NOBODY, NOBODY)
+    public.chmod(0o300)
+
+    def ask() -> str:
+        found = probe(public / "file")
+        assert (found.readers, found.crash, found.supports) == (
+            expected.readers,
+            expected.crash,
+            expected.supports,
+        )
+        skipped = durably.write_bytes(public / "file", b"").skipped["fsync directory"]
+        return f"{found.durable}: {found.durable.reason}, as in the receipt: {skipped == found.durable.reason}"
+
+    durably.write_bytes(public / "file", b"")  # what nobody could not import
+    said = "no: the directory may be written but not read, as in the receipt: True"
+    assert _as_nobody(ask) == said
+    assert _listing(public) == ["file"]
+
+
 def _as_nobody(ask: Callable[[], str]) -> str:
     """The answer of a child that has become nobody; its modules are imported already."""
     if sys.platform == "win32":

@@ -477,6 +477,14 @@ def test_an_age_below_zero_is_refused(tmp_path: Path, seconds: float) -> None:
         sweep(tmp_path, older_than=seconds)
 
 
+@pytest.mark.parametrize("dry_run", [None, 0, "no"])
+def test_a_trial_is_asked_for_by_true_or_false(tmp_path: Path, dead: int, dry_run: Any) -> None:
+    left = made(tmp_path, "f", maker(process=dead))
+    with pytest.raises(TypeError, match="dry_run must be True or False"):
+        sweep(tmp_path, older_than=0, dry_run=dry_run)
+    assert names(tmp_path) == [left.name]
+
+
 @pytest.mark.parametrize("way", [str, os.fsencode, Path])
 def test_the_directory_may_be_named_in_every_way(tmp_path: Path, dead: int, way: Any) -> None:
     path = made(tmp_path, "f", maker(process=dead))

@@ -3,8 +3,9 @@
 Not a reader, not the program that starts after a crash, not the machine that comes back from a
 power cut. `atomic_write`, `write_bytes` and `write_text` save what is in memory, `open` a stream,
 `staged_path` what another library writes to a file name, `staged_directory` a whole tree, `Batch` many
-files with shared flushes. Each returns or holds a `Receipt`; `probe` says beforehand what a place can
-promise, and `sweep` removes what a killed process left behind.
+files with shared flushes, `Transaction` several files, all or none. Each returns or holds a receipt;
+`probe` says beforehand what a place can promise, `sweep` removes what a killed process left behind, and
+`recover` finishes or undoes a transaction that was interrupted.
 """
 
 from durably._errors import (

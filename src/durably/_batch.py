@@ -59,9 +59,10 @@ class Batch:
     new. ``receipt``, a `BatchReceipt`, tells what became of each file; it is None before the end.
 
     Any number of threads may add files, which may lie on several file systems; two paths that lead
-    to one file raise ValueError. Not more than a hundred or so descriptors are open at a time. A
-    batch is entered once, cannot be copied or pickled, and a forked child can neither add to it nor
-    save it. One that is dropped in the middle throws its files away, with a ResourceWarning.
+    to one file raise ValueError. Not more than about 130 descriptors are open at a time, beside those
+    of files that are being written. A batch is entered once, cannot be copied or pickled, and a forked
+    child can neither add to it nor save it. One that is dropped in the middle throws its files away,
+    with a ResourceWarning.
     """
 
     __slots__ = ("_generation", "_group", "_objects", "_options", "_resolved", "_state", "_remote", "receipt")
@@ -72,7 +73,7 @@ class Batch:
         self._state = _NEW
         if on_error not in _ON_ERROR:
             raise ValueError(f"on_error must be 'abort' or 'continue', not {on_error!r}")
-        if "fs" in options:
+        if options.pop("fs", None) is not None:
             raise ValueError("fs goes with each call: batch.write_bytes(path, data, fs=fs)")
         self._remote = options.pop("storage_options", None)
         self._options = options

@@ -9,7 +9,9 @@ if TYPE_CHECKING:
     from durably._commit._routine import Routine
 
 OPEN_FILES = 64
-"""Files that stay open until they are flushed, each by its own descriptor: the one that wrote it."""
+"""Files that stay open until they are flushed, each by its own descriptor: the one that wrote it.
+
+One that has a descriptor of its directory as well counts twice."""
 EARLY = 256 << 10
 """Bytes from which on a file is written out while others are staged."""
 _WORTHWHILE = 16

@@ -2,7 +2,7 @@
 
 OSError
 ├── (any builtin error)        the target was not changed
-├── UnsupportedError           the target was not changed, and nothing was written
+├── UnsupportedError           the target was not changed: there is no atomic way here
 ├── NotDurableError            the target holds the new file; a power cut may take it back
 ├── OutcomeUnknownError        the target holds the whole old or the whole new file
 ├── TornError                  the target may hold a part; the staged copy holds everything
@@ -37,9 +37,10 @@ class _SaveError(OSError):
 class UnsupportedError(_SaveError):
     """There is no atomic way to do what was asked here.
 
-    Raised before any byte is written: create-only where no rename without replacement and no hard
-    link exists, a target that is not a regular file, a URL, an unknown operating system. The target
-    was not changed.
+    The target was not changed. Raised before any byte is written for a target that is not a regular
+    file, a store without a routine, an unknown operating system; and at the latest where the new name
+    is made, if only that can show it: create-only where there is neither a rename without replacement
+    nor a hard link, an exchange of directories.
     """
 
 

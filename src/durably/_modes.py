@@ -58,7 +58,7 @@ class Mode:
         self.raw = _raw(self.action, self.reads)
         self.text: bool = "b" not in mode
         self.buffering: int = _size(buffering)
-        self.encoding: str = encoding or _DEFAULT_ENCODING
+        self.encoding: str = _DEFAULT_ENCODING if encoding is None else encoding
         self.errors: str | None = errors
         self.newline: str | None = newline
         if self.text:
@@ -79,11 +79,11 @@ class Mode:
     def _check_binary(self) -> None:
         given = {
             "encoding": self.encoding != _DEFAULT_ENCODING,
-            "errors": self.errors,
-            "newline": self.newline,
+            "errors": self.errors is not None,
+            "newline": self.newline is not None,
         }
-        for name, value in given.items():
-            if value:
+        for name, is_given in given.items():
+            if is_given:
                 raise ValueError(f"binary mode doesn't take {name!r}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 
 from durably import _commit
@@ -62,8 +63,8 @@ def write_text(
     ``options``: see `durably.open`.
 
     Returns a `Receipt`. Raises what `write_bytes` raises, TypeError if ``text`` is not a str,
-    ValueError for another ``newline``, and UnicodeEncodeError or LookupError for the encoding,
-    before the disk is touched.
+    ValueError for another ``newline``, UnicodeEncodeError, and LookupError for an unknown encoding or
+    unknown ``errors``, before the disk is touched.
     """
     return write_bytes(path, encoded(text, encoding, errors, newline), **options)
 
@@ -125,7 +126,9 @@ def encoded(text: str, encoding: str, errors: str | None, newline: str | None) -
         raise ValueError(f"newline must be None, '', '\\n', '\\r' or '\\r\\n', not {newline!r}")
     if _NEWLINES[newline] != "\n":
         text = text.replace("\n", _NEWLINES[newline])
-    return text.encode(encoding, errors or "strict")
+    errors = "strict" if errors is None else errors
+    codecs.lookup_error(errors)  # which str.encode asks for only where it needs it
+    return text.encode(encoding, errors)
 
 
 def bytes_of(data: object) -> bytes | memoryview:

@@ -92,7 +92,8 @@ def open(  # noqa: A001 # as gzip.open
     ``make_parents``: True: make missing directories on the way; False by default.
     ``allow_in_place``: False by default; True: where no rename is possible (a bind-mounted file, a
     directory that may not be written), rewrite the old file itself from a flushed copy. None of the
-    three promises remains then; the receipt says ``in_place``.
+    three promises remains then; the receipt says ``in_place``. The file keeps its owner, attributes and,
+    without ``permissions``, its mode.
 
     A URL (``s3://bucket/key``), an fsspec OpenFile or a UPath is saved to in the way of that store,
     through fsspec (``durably[fsspec]`` and the store's own package). Two options are for them alone:
@@ -107,8 +108,8 @@ def open(  # noqa: A001 # as gzip.open
     Raises, before anything is staged, ValueError, TypeError or LookupError for bad arguments,
     FileNotFoundError (no directory; r+ without a file), PermissionError, FileExistsError,
     IsADirectoryError, and `UnsupportedError` for what cannot be saved to atomically: a FIFO, socket
-    or device, a store that durably has no routine for, create-only where there is no way to do it. In
-    all these cases the target was not changed. For the end of the block, see `AtomicWriter.commit`.
+    or device, a store that durably has no routine for. In all these cases the target was not changed.
+    For the end of the block, see `AtomicWriter.commit`.
     """
     try:
         return AtomicWriter(

@@ -82,12 +82,12 @@ class Options:
         if storage_options is not None or fs is not None:
             raise StoreNamedError(errno.ENOTSUP, _OF_STORES)
         self.durability: Durability = Durability(_one_of("durability", durability, tuple(Durability)))
-        self.overwrite: bool = _flag("overwrite", overwrite)
+        self.overwrite: bool = flag("overwrite", overwrite)
         self.metadata: str = _one_of("metadata", metadata, _METADATA)
         self.symlinks: str = _one_of("symlinks", symlinks, _SYMLINKS)
         self.permissions: int | None = _mode(permissions)
-        self.make_parents: bool = _flag("make_parents", make_parents)
-        self.allow_in_place: bool = _flag("allow_in_place", allow_in_place)
+        self.make_parents: bool = flag("make_parents", make_parents)
+        self.allow_in_place: bool = flag("allow_in_place", allow_in_place)
         self.carries: bool = self.metadata != "fresh"
         if self.allow_in_place and not self.overwrite:
             raise ValueError("allow_in_place=True rewrites an existing file; overwrite=False forbids it")
@@ -113,7 +113,8 @@ def _one_of(name: str, value: object, allowed: tuple[str, ...]) -> str:
     raise ValueError(f"{name} must be one of {choices}, not {value!r}")
 
 
-def _flag(name: str, value: object) -> bool:
+def flag(name: str, value: object) -> bool:
+    """An option that is on or off. Raises TypeError for what is neither True nor False."""
     if isinstance(value, bool):
         return value
     raise TypeError(f"{name} must be True or False, not {value!r}")

@@ -6,7 +6,7 @@ import os
 
 from durably import _commit
 from durably._errors import StoreNamedError
-from durably._options import Guarantees
+from durably._options import Guarantees, Promise
 from durably._paths import local
 from durably._promises import promises
 
@@ -30,7 +30,7 @@ def probe(path: StrPath, *, storage_options: Mapping[str, Any] | None = None, fs
     directory, which is removed again. It is empty where the directory cannot be written.
 
     Returns a `Guarantees`. Raises FileNotFoundError or NotADirectoryError where there is no such
-    directory, PermissionError where it may not be opened, UnsupportedError for an unknown
+    directory, PermissionError where it may be neither read nor written, UnsupportedError for an unknown
     operating system, TypeError for what is not a path, and OSError where the device fails. Nothing
     is left on the disk, unless that error itself says that a directory could not be removed.
 
@@ -48,13 +48,15 @@ def probe(path: StrPath, *, storage_options: Mapping[str, Any] | None = None, fs
 
         return _doors.probe(path, {"storage_options": storage_options, "fs": fs}, probe)
     routine = _commit.routine()
-    directory = routine.open_directory(_directory(text))
+    directory, unflushed = routine.visit_directory(_directory(text))
     try:
         file_system = routine.file_system(directory)
         supports = routine.supports(directory)
     finally:
         routine.close_directory(directory)
     readers, crash, durable = promises(routine.name, file_system)
+    if unflushed:
+        durable = Promise("no", unflushed)
     return Guarantees(
         text,
         file_system.kind,

@@ -71,4 +71,4 @@ def recover_standing(root: Root) -> Recovered:
         outcome, operations = _recovery.recover(root)
     finally:
         root.admit()
-    return Recovered(root.path, outcome, tuple("/".join(each.path) for each in operations))
+    return Recovered(root.path, outcome, tuple(name for each in operations for name in each.files))

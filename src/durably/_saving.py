@@ -65,7 +65,7 @@ def stage_stream(routine: Routine, save: Save, how: Mode) -> tuple[Channel, Any]
 def finish(routine: Routine, save: Save, size: int) -> Receipt:
     """Commit what was staged. Any exception: call `abandon`."""
     level = save.options.durability
-    if save.options.permissions is not None:
+    if save.options.permissions is not None and not save.spare:
         routine.seal(save)
     if save.temporary is None:
         routine.link(save)
@@ -162,24 +162,32 @@ def _rewrite(routine: Routine, save: Save) -> None:
 
 def _overwrite(routine: Routine, save: Save, source: int) -> None:
     target = routine.open_target(save)
+    mode = save.options.permissions
     try:
-        save.in_place = True
         try:
-            _pour(routine, source, target)
+            if mode is not None:
+                routine.set_mode(target, mode)  # before the first byte, which not all may be meant to read
+            save.in_place = True
+            _pour(routine, source, target, mode)
         finally:
             routine.calls.close(target)
     except OSError as error:
+        if not save.in_place:
+            raise
         raise _torn(routine, save, error) from error
     save.published = True
+    save.lost = ()  # by the copy: the file itself has kept everything
 
 
-def _pour(routine: Routine, source: int, target: int) -> None:
+def _pour(routine: Routine, source: int, target: int, mode: int | None) -> None:
     calls = routine.calls
     size = 0
     while chunk := calls.read(source, _CHUNK):
         write_all(calls, target, memoryview(chunk))
         size += len(chunk)
     calls.ftruncate(target, size)
+    if mode is not None:
+        routine.set_mode(target, mode)  # write(2): setuid and setgid are gone
     calls.fsync(target)
 
 

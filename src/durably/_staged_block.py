@@ -9,6 +9,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
+    from typing import NoReturn
 
     from durably._options import Receipt
     from durably._save import Save
@@ -95,3 +96,6 @@ class StagedBlock:
         self._discard(dropped)
         said = f"unfinished save of {self._save.path!r} was discarded: use it in a with block"
         warn_dropped(said, dropped, self)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(f"a {type(self).__name__} cannot be copied or pickled: it decides about one save")

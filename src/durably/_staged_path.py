@@ -34,7 +34,9 @@ class staged_path(StagedBlock):  # noqa: N801 # used like a function, as context
     too, with a ResourceWarning.
 
     ``path`` and ``options`` are those of `durably.open`; ``receipt`` is set at the end. Permissions
-    and other metadata are as everywhere, whatever the saver gave the file.
+    and other metadata are as everywhere, whatever the saver gave the file; its times, and attributes that
+    the old file had not, stay as the saver set them. As the private directory
+    must be made, ``allow_in_place`` is of no use in a directory that may not be written.
 
     The errors are those of `durably.open` and `AtomicWriter.commit`, and at the end
     FileNotFoundError if nothing was written to the path, OSError if other files were left beside

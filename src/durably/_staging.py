@@ -44,6 +44,8 @@ class Staging:
         self.places: Places = Places(routine)
         self.made: list[list[tuple[Place, str]]] = []
         self._open: list[Opened] = []
+        self._held: int = 0
+        """Their descriptors: one each, and where it does not stay open one of the directory."""
         self._traits: dict[object, Traits] = {}
         self._last: Traits | None = None
         self._lock = allocate_lock()
@@ -85,6 +87,7 @@ class Staging:
             place.files[save.name] = staged or save
             if staged is None:
                 self._open.append((place, save, size))
+                self._held += 1 if save.directory == save.borrowed else 2
             elif lasting:
                 disk.waits = True
             if self.failed:
@@ -92,7 +95,7 @@ class Staging:
         if staged is not None and save.directory != save.borrowed:
             self.routine.release(save)
         self._leave(save)
-        if len(self._open) >= OPEN_FILES:
+        if self._held >= OPEN_FILES:
             self._relieve()
 
     def drop(self, place: Place | None, save: Save, error: BaseException) -> None:
@@ -171,10 +174,12 @@ class Staging:
         with self._relief:  # whoever comes next finds nothing half done
             with self._lock:
                 opened, self._open = self._open, []
+                held, self._held = self._held, 0
             try:
                 self._put_all_away(opened)
             except BaseException:
                 self._open += opened  # an interrupt: what is still open waits for the next turn
+                self._held += held
                 raise
 
     def _put_all_away(self, opened: list[Opened]) -> None:

@@ -8,7 +8,7 @@ import time
 
 from durably import _commit, _names
 from durably._errors import StoreNamedError, UnsupportedError
-from durably._options import Record
+from durably._options import Record, flag
 from durably._paths import local
 
 TYPE_CHECKING = False
@@ -62,8 +62,9 @@ def sweep(
     one kernel mounts alone), or its lock is free. What cannot be proven, such as a temporary of
     another host on a network mount, stays, and says why.
 
-    Returns what was found, as a list of `Swept`. Raises OSError if
-    the directory cannot be read; one that cannot be removed is reported, not raised.
+    Returns what was found, as a list of `Swept`. Raises OSError if the directory cannot be read; a
+    leftover that cannot be removed is reported, not raised. ValueError for a negative ``older_than`` and
+    TypeError for arguments of another type: nothing was looked at.
 
     At a store (a URL; ``storage_options``, ``fs``: see `durably.open`) these are the uploads under a
     prefix that were not completed, or the temporaries in a directory. Nobody can tell there whether
@@ -73,6 +74,7 @@ def sweep(
     """
     if not older_than >= 0:
         raise ValueError(f"older_than must be a number of seconds from 0 up, not {older_than!r}")
+    dry_run = flag("dry_run", dry_run)
     path = None
     if storage_options is None and fs is None:
         try:

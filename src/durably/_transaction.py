@@ -45,13 +45,13 @@ class Transaction(TransactionLife):
     Two transactions on one root exclude each other while they commit; transactions on nested roots do
     not. A file that another has changed since this transaction first met it (read, wrote, removed or
     renamed it) makes the commit fail with errno ESTALE; ``expect=`` names the content that it must
-    have.  A transaction that changes one name is a plain save, without lock and journal.
+    have. A transaction that changes one name is a plain save, without lock and journal.
 
     Leaving the block raises OSError where nothing was changed and nothing is left (ESTALE; ENOSPC; ...),
-    `RecoveryNeededError` where it broke off and the journal stands: `durably.recover` finishes or undoes
-    it; and for a single change what `AtomicWriter.commit` raises. An exception from outside
-    (KeyboardInterrupt) leaves all old, all new, or the journal. ``receipt``, a `TransactionReceipt`, is
-    set after a commit.
+    and ValueError where a file of it is still open for writing: likewise; `RecoveryNeededError` where it
+    broke off and the journal stands: `durably.recover` finishes or undoes it; and for a single change
+    what `AtomicWriter.commit` raises. An exception from outside (KeyboardInterrupt) leaves all old, all
+    new, or the journal. ``receipt``, a `TransactionReceipt`, is set after a commit.
 
     Entering raises OSError where the root cannot be opened, `UnsupportedError` where a journal in it
     could not be trusted (its group or everybody may write in it) or files have no lasting numbers (FAT),

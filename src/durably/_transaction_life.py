@@ -33,6 +33,7 @@ class TransactionLife:
     __slots__ = (
         "_generation",
         "_lock",
+        "_named",
         "_options",
         "_path",
         "_resolved",
@@ -48,7 +49,8 @@ class TransactionLife:
     def __init__(self, root: StrPath, **options: Unpack[SaveOptions]) -> None:
         self._state = _NEW
         self._generation = _forks.generation
-        self._path = os.path.abspath(local(root))
+        self._named = local(root)
+        self._path = os.path.abspath(self._named)
         if options.get("allow_in_place"):
             raise ValueError("a Transaction has no allow_in_place: every file of it is renamed into place")
         self._options: SaveOptions = {"make_parents": True, **options}
@@ -100,6 +102,7 @@ class TransactionLife:
             try:
                 self._save()
             except BaseException as failure:
+                self._root.blame(failure)
                 self._throw_away(failure)
                 raise
             self._root.close()
@@ -118,12 +121,13 @@ class TransactionLife:
             alone = commit_alone if staging.rests else commit_one
             alone(root, operations[0], staging.flusher.flush, staging.verify)
         staging.settle(operations)
-        self.receipt = _receipt(root, operations)
+        self.receipt = _receipt(self._named, root, operations)
 
     def _throw_away(self, error: BaseException) -> None:
         try:
             if not self._root.unfinished:
-                left = self._staging.discard()
+                told: tuple[str, ...] = getattr(error, "leftovers", ())
+                left = tuple(path for path in self._staging.discard() if path not in told)
                 if left:
                     note_leftovers(error, left, "could not be removed")
         finally:
@@ -142,20 +146,12 @@ class TransactionLife:
         raise TypeError("a Transaction cannot be copied or pickled: it decides about its files")
 
 
-def _receipt(root: Root, operations: list[Operation]) -> TransactionReceipt:
+def _receipt(named: str, root: Root, operations: list[Operation]) -> TransactionReceipt:
     notes = root.notes
-    written: list[str] = []
-    for each in operations:
-        path = "/".join(each.path)
-        if each.inside is not None:
-            written += [f"{path}/{name}" for name, known in each.inside.items() if known is not None]
-        elif each.staged is not None:
-            written.append(path)
-    removed = tuple("/".join(each.path) for each in operations if each.staged is None)
+    written = tuple(name for each in operations if each.staged is not None for name in each.files)
+    removed = tuple(name for each in operations if each.staged is None for name in each.files)
     notes.directory = root.directory
     level = notes.options.durability
     kept = NONE if level is NONE else level_kept(root.routine, notes)
     notes.directory = None
-    return TransactionReceipt(
-        root.path, tuple(written), removed, kept, tuple(notes.steps), notes.skipped, notes.lost
-    )
+    return TransactionReceipt(named, written, removed, kept, tuple(notes.steps), notes.skipped, notes.lost)

@@ -12,7 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
-    from typing import Any
+    from typing import Any, NoReturn
 
     from durably._modes import Mode
     from durably._options import Options, SaveOptions
@@ -181,3 +181,6 @@ class StagedFile:
                 self._staging.abandon(self._save, dropped)
             said = f"unfinished file of a transaction, {self._save.path!r}, was thrown away"
             warn_dropped(f"{said}: use staged_path in a with block", dropped, self)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a staged_path cannot be copied or pickled: it decides about one file")

@@ -173,7 +173,8 @@ class AtomicWriter(Life["F_co"]):
 
         - any builtin OSError (EIO, ENOSPC, EBUSY, ...): the target was not changed, and nothing is
           left beside it, or the leftover is named in ``error.leftovers``;
-        - FileExistsError under ``overwrite=False``, when another has created the target meanwhile;
+        - FileExistsError under ``overwrite=False``, when another has created the target meanwhile, and
+          `UnsupportedError` where the file system has no way to create without replacing: the same;
         - `NotDurableError`: the new file is in place, and a power cut may take it back;
         - `OutcomeUnknownError`: the target holds the whole old or the whole new file;
         - `TornError` under ``allow_in_place=True``: the staged copy holds the new content.

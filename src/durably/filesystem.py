@@ -29,7 +29,7 @@ from durably._fsspec._file import DurableFile
 from durably._fsspec._fsspec_transaction import DurableTransaction
 from durably._fsspec._layers import CompressedFile, TextFile
 from durably._fsspec._many import ManyFiles
-from durably._fsspec._options import OPTIONS, OneSpelling, saving, writes
+from durably._fsspec._options import OPTIONS, SINGLE, OneSpelling, saving, writes
 from durably._fsspec._recovering import recover_below
 from durably._oneshot import write_bytes
 from durably._options import resolve
@@ -59,12 +59,14 @@ class DurableFileSystem(ManyFiles, metaclass=OneSpelling):
     is written is missing, make it, and those above it. A temporary of durably's that is gone is not
     made again.
     ``durability``, ``metadata``, ``symlinks``, ``permissions``, ``allow_in_place``: as for
-    `durably.open`; they can be given to ``open``, ``pipe_file`` and ``pipe`` as well.
+    `durably.open`; they can be given to ``open``, ``pipe_file`` and ``pipe`` as well, and so can
+    ``overwrite``.
 
     The file systems of equal options are one instance, pickle, and go through ``to_json``. Writing
-    raises what `durably.open` and `durably.AtomicWriter.commit` raise. ``ls``, ``find``, ``glob`` and
-    ``walk`` leave out the temporaries of saves that are under way, so a directory that they show as
-    empty may not be (``rmdir`` then says so).
+    raises what `durably.open` and `durably.AtomicWriter.commit` raise. What makes, moves and removes
+    names flushes their directory: `durably.NotDurableError` where that fails after the change. ``ls``,
+    ``find``, ``glob`` and ``walk`` leave out the temporaries of saves that are under way, so a directory
+    that they show as empty may not be (``rmdir`` then says so).
     """
 
     protocol: tuple[str, ...] = ("durable",)
@@ -136,12 +138,7 @@ class DurableFileSystem(ManyFiles, metaclass=OneSpelling):
         if core is None:
             writer = AtomicWriter(target, mode, **self._saving(target, kwargs))
             return DurableFile(writer, target, mode, self, autocommit=autocommit)
-        self._make_parent(target)
         return DurableFile(core.open(target, mode, self._saving(target, kwargs)), target, mode, self)
-
-    def _make_parent(self, target: str) -> None:
-        if self.auto_mkdir:
-            self.makedirs(self._parent(target), exist_ok=True)
 
     def transaction_core(self) -> TransactionCore | None:
         """The transaction that a write here and now belongs to."""
@@ -169,7 +166,7 @@ class DurableFileSystem(ManyFiles, metaclass=OneSpelling):
     def pipe_file(self, path: Any, value: Any, mode: str = "overwrite", **kwargs: Any) -> None:
         """Save bytes. ``mode="create"``: FileExistsError if the target exists, without a race."""
         target = self._strip_protocol(path)
-        if kwargs and not kwargs.keys() <= set(OPTIONS):
+        if kwargs and not kwargs.keys() <= set(SINGLE):
             with self.open(target, "xb" if mode == "create" else "wb", **kwargs) as file:
                 file.write(value)
             return
@@ -180,7 +177,6 @@ class DurableFileSystem(ManyFiles, metaclass=OneSpelling):
         if core is None:
             write_bytes(target, value, **options)
         else:
-            self._make_parent(target)
             core.write(target, value, options)
 
     def touch(self, path: Any, truncate: bool = True, **kwargs: Any) -> None:
@@ -192,7 +188,17 @@ class DurableFileSystem(ManyFiles, metaclass=OneSpelling):
         try:
             _entries.touch(target)
         except FileNotFoundError:
-            self.pipe_file(target, b"", **kwargs)
+            self._make_empty(target, **kwargs)
+
+    def _make_empty(self, target: str, **kwargs: Any) -> None:
+        """Make a file that is not there, which may be staged, or be made by another meanwhile."""
+        if self.transaction_core() is not None or os.path.islink(target):
+            self.open(target, "ab", **kwargs).close()
+            return
+        try:
+            self.pipe_file(target, b"", mode="create", **kwargs)
+        except FileExistsError:
+            _entries.touch(target)
 
     # Names.
 
@@ -212,29 +218,29 @@ class DurableFileSystem(ManyFiles, metaclass=OneSpelling):
         _entries.make_directory(self._strip_protocol(path), self.level, parents=create_parents, mode=mode)
 
     def makedirs(self, path: Any, exist_ok: bool = False) -> None:
-        """Make a directory and those above it."""
+        """Make a directory and those above it. FileExistsError if it is there, unless ``exist_ok``."""
         target = self._strip_protocol(path)
-        if exist_ok and os.path.isdir(target):
-            return
-        try:
+        if exist_ok:
+            _entries.make_directories(target, self.level)
+        else:
             _entries.make_directory(target, self.level, parents=True)
-        except FileExistsError:
-            if not (exist_ok and os.path.isdir(target)):
-                raise
 
     def rmdir(self, path: Any) -> None:
-        """Remove an empty directory."""
+        """Remove an empty directory. OSError with errno ENOTEMPTY for another."""
         _entries.remove_directory(self._strip_protocol(path), self.level)
 
     def rm_file(self, path: Any) -> None:
-        """Remove a file."""
+        """Remove a file. FileNotFoundError if there is none, IsADirectoryError for a directory."""
         target = self._strip_protocol(path)
         if os.path.isdir(target) and not os.path.islink(target):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), target)
         self._remove(target)
 
     def rm(self, path: Any, recursive: bool = False, maxdepth: int | None = None) -> None:
-        """Remove files, and with ``recursive`` directories. Nothing beyond a mount is removed."""
+        """Remove files, and with ``recursive`` directories. Nothing beyond a mount is removed.
+
+        ValueError for a directory without ``recursive``, and for the working directory; FileNotFoundError.
+        """
         for each in path if isinstance(path, list) else [path]:
             target = self._strip_protocol(each)
             if os.path.isdir(target) and not os.path.islink(target):
@@ -291,7 +297,8 @@ def install() -> _install.Installed:
 
     Forked children inherit it; spawned ones, such as dask's workers, must install it themselves. File
     systems that were made before stay as they are. What a client writes past fsspec is not reached.
-    Calling it again does nothing. In a ``with`` statement, the end of the block uninstalls it.
+    Calling it again does nothing. In a ``with`` statement, the end of the block uninstalls it, but where
+    it was installed before.
     """
     return _install.install(DurableLocalFiles)
 

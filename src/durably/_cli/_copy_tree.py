@@ -42,34 +42,51 @@ def copy_tree(
         if not at_store(target):
             _refuse_overlap(source, target)
         files = list(_files(source))
-        unread: dict[str, str] = {}
-        with (
-            Meter(sum(size for _, size in files), source) as meter,
-            durably.Batch(on_error=on_error) as batch,
-        ):
-            for name, _ in files:
-                path = _below(target, name)
-                try:
-                    _copy(batch, os.path.join(source, name), path, options.copy(), meter)
-                except OSError as error:
-                    if on_error == "abort":
-                        raise
-                    unread[path] = str(error.strerror or error)
+        unread: dict[str, OSError] = {}
+        batch = durably.Batch(on_error=on_error)
+        try:
+            with Meter(sum(size for _, size in files), source) as meter, batch:
+                for name, _ in files:
+                    path = _below(target, name)
+                    try:
+                        _copy(batch, os.path.join(source, name), path, options.copy(), meter)
+                    except OSError as error:
+                        if on_error == "abort":
+                            raise
+                        unread[path] = error
+        except durably.BatchError as error:
+            _add(unread, error)
+            raise
         assert batch.receipt is not None
         return _tell(batch.receipt, unread, report, asked)
 
     report.conclude(work)
 
 
-def _tell(receipt: durably.BatchReceipt, unread: dict[str, str], report: Report, asked: str) -> int:
+def _add(unread: dict[str, OSError], error: durably.BatchError) -> None:
+    """Have the report of a batch tell of the files that have not come so far as to be part of it, too."""
+    assert error.receipt is not None  # a batch that ends gives it one
+    for path, cause in unread.items():
+        if path not in error.receipt.failed:
+            error.receipt.failed[path] = cause
+            complain(_unread(path, cause))
+
+
+def _unread(path: str, error: OSError) -> str:
+    named = error.filename if isinstance(error.filename, str) else path
+    return f"{shown(named)}: {error.strerror or error}; the target was not changed"
+
+
+def _tell(receipt: durably.BatchReceipt, unread: dict[str, OSError], report: Report, asked: str) -> int:
     """What was copied and kept, and the files of SRC that could not be read."""
     saved = list(receipt.saved)
     reasons = {why for each in saved if each.durability != asked for why in each.skipped.values()}
     lost = sorted({what for each in saved for what in each.lost})
-    for path, why in unread.items():
-        complain(f"{shown(path)}: {why}; the target was not changed")
+    for path, error in unread.items():
+        complain(_unread(path, error))
     if report.as_json:
-        fields = {"saved": len(saved), "size": sum(each.size for each in saved), "failed": unread}
+        failed = {path: str(error.strerror or error) for path, error in unread.items()}
+        fields = {"saved": len(saved), "size": sum(each.size for each in saved), "failed": failed}
         levels = sorted({str(each.durability) for each in saved})
         put_json({**fields, "durability": levels, "reasons": sorted(reasons), "lost": lost})
     elif not report.quiet:

@@ -40,15 +40,21 @@ def choose_mode(reader: io.FileIO, target: str, options: SaveOptions) -> None:
     """Give a new target the mode of the source, where it is not what a new file gets anyway."""
     if at_store(target):
         return  # they have modes of their own, or none
-    kept = os.path.lexists(target) and options.get("metadata") != "fresh"
     mode = os.fstat(reader.fileno()).st_mode
-    if kept or options.get("permissions") is not None or not stat.S_ISREG(mode):
+    if _keeps_mode(target, options) or options.get("permissions") is not None or not stat.S_ISREG(mode):
         return
     umask = os.umask(0)
     os.umask(umask)
     # Where it makes no difference, the directory's default ACL stays in force.
     if mode & _PERMISSIONS & ~umask != 0o666 & ~umask:
         options["permissions"] = mode & _PERMISSIONS & ~umask
+
+
+def _keeps_mode(target: str, options: SaveOptions) -> bool:
+    """Whether there is an old file that gives the target its mode, and not a link that is replaced."""
+    if options.get("metadata") == "fresh" or not os.path.exists(target):
+        return False
+    return not (options.get("symlinks") == "replace" and os.path.islink(target))
 
 
 def cloned(reader: io.FileIO, file: io.BufferedWriter) -> bool:

@@ -26,7 +26,7 @@ def recover(root: str, *, as_json: bool) -> None:
     it was killed, does the rest. Where somebody has changed a file since the crash, or the journal
     cannot be trusted, nothing is changed, and the message says what can be done.
     """
-    report = Report(root, as_json=as_json, state="run it again")
+    report = Report(root, as_json=as_json, state="nothing was changed", midway="run it again")
 
     def work() -> int:
         done = durably.recover(root)

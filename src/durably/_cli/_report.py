@@ -55,13 +55,17 @@ class Report:
     ``as_json``: whether one JSON object goes to standard output.
     ``quiet``: whether to say nothing about what could not be kept.
     ``state``: what is on the disk after an ordinary error.
+    ``midway``: the same after an interrupt; by default as after an error.
     """
 
-    def __init__(self, path: str, *, as_json: bool, quiet: bool = False, state: str = UNCHANGED) -> None:
+    def __init__(
+        self, path: str, *, as_json: bool, quiet: bool = False, state: str = UNCHANGED, midway: str = ""
+    ) -> None:
         self.path = path
         self.as_json = as_json
         self.quiet = quiet
         self.state = state
+        self.midway = midway or state
         self.is_at_store = False
         self.identity: tuple[int, int] | None = None
 
@@ -137,7 +141,7 @@ class Report:
         if self.is_at_store:
             return _AT_STORE
         # The writer removes what it staged, except a copy that a rewrite in place still needs.
-        return _MAY_BE_TORN if getattr(interrupt, "leftovers", ()) else self.state
+        return _MAY_BE_TORN if getattr(interrupt, "leftovers", ()) else self.midway
 
     def _is_published(self) -> bool:
         try:

@@ -41,7 +41,8 @@ def sweep(
     that begin with it and were never completed are aborted. Nobody can tell there whether their maker
     lives, and those of other programs go as well: DURATION must be longer than the longest upload.
     """
-    report = Report(directory, as_json=as_json, state="nothing was removed")
+    midway = "nothing was removed" if dry_run else "some leftovers may have been removed"
+    report = Report(directory, as_json=as_json, state="nothing was removed", midway=midway)
 
     def work() -> int:
         found = durably.sweep(directory, older_than, dry_run, storage_options=storage_options)

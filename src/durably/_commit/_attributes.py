@@ -59,6 +59,16 @@ def names(calls: Syscalls, fd: int) -> list[str]:
     return found
 
 
+def copy(calls: Syscalls, source: int, target: int) -> None:
+    """Give an open file the attributes of another, as far as it takes them."""
+    for name in names(calls, source):
+        try:
+            calls.setxattr(target, name, calls.getxattr(source, name))
+        except OSError as error:
+            if error.errno not in _NO_XATTR:
+                raise
+
+
 def access_list(calls: Syscalls, fd: int) -> bytes | None:
     """The POSIX ACL of an open file, if it has one."""
     if ACL not in names(calls, fd):

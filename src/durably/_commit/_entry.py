@@ -8,7 +8,7 @@ import stat
 
 from durably._commit._flags import DIRECTORY, SEARCH
 from durably._errors import UnsupportedError
-from durably._options import CONSISTENT
+from durably._options import CONSISTENT, DURABLE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from durably._syscalls import Syscalls
 
 _LINKS = 40
+_UNREADABLE = "the directory may be written but not read"
 
 
 def enter(calls: Syscalls, save: Save, path: str, start: int | None) -> int:
@@ -31,6 +32,16 @@ def enter(calls: Syscalls, save: Save, path: str, start: int | None) -> int:
         return calls.open(head, DIRECTORY, dir_fd=start)
     except OSError as error:
         return _open_otherwise(calls, save, head, start, error)
+
+
+def visit(calls: Syscalls, path: str) -> tuple[int, str]:
+    """Open a directory as a save in it does. Also why it could not be flushed, or ""."""
+    try:
+        return calls.open(path, DIRECTORY), ""
+    except PermissionError:
+        if not (SEARCH and os.access(path, os.W_OK | os.X_OK)):
+            raise
+    return calls.open(path, SEARCH | DIRECTORY), _UNREADABLE
 
 
 def borrow(calls: Syscalls, save: Save, directory: int, identity: tuple[int, int]) -> bool:
@@ -56,7 +67,7 @@ def _open_otherwise(calls: Syscalls, save: Save, path: str, start: int | None, e
         return _make(calls, save, path, start)
     if isinstance(error, PermissionError) and SEARCH:
         directory = calls.open(path, SEARCH | DIRECTORY, dir_fd=start)
-        save.leave_out("fsync directory", "the directory may be written but not read", CONSISTENT)
+        save.leave_out("fsync directory", _UNREADABLE, CONSISTENT)
         return directory
     raise error
 
@@ -88,6 +99,9 @@ def follow(calls: Syscalls, save: Save, found: os.stat_result) -> bool:
     _check_protected(calls, save, found)
     destination = calls.readlink(save.name, dir_fd=save.directory)
     left = save.directory
+    # The name is in the other directory: whether the link's own can be flushed does not matter.
+    save.skipped.pop("fsync directory", None)
+    save.limit = DURABLE
     save.directory = save.staging = enter(calls, save, destination, left)
     if left != save.borrowed:
         calls.close(left)

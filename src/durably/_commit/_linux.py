@@ -203,6 +203,11 @@ class Linux(Posix):
     def flush_all(self, directory: int) -> None:
         self.calls.syncfs(directory)
 
+    def set_mode(self, fd: int, mode: int) -> None:
+        super().set_mode(fd, mode)
+        if self.access_list(fd) is not None:
+            self.calls.removexattr(fd, ACL)
+
     def move_exclusively(self, save: Save, directory: int, name: str) -> None:
         if self.excludes(directory):
             self.rename_exclusively(save, directory, name)

@@ -196,6 +196,9 @@ class Posix(Routine):
     def open_target(self, save: Save) -> int:
         return self.calls.open(save.name, WRITE, dir_fd=save.directory)
 
+    def set_mode(self, fd: int, mode: int) -> None:
+        self.calls.fchmod(fd, mode)
+
     def remove(self, save: Save) -> None:
         _removal.remove(self, save)
 
@@ -261,6 +264,9 @@ class Posix(Routine):
 
     def open_directory(self, path: str) -> int:
         return self.calls.open(path, DIRECTORY)
+
+    def visit_directory(self, path: str) -> tuple[int, str]:
+        return _entry.visit(self.calls, path)
 
     def close_directory(self, directory: int) -> None:
         self.calls.close(directory)

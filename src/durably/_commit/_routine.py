@@ -179,6 +179,9 @@ class Routine(ABC):
     def open_target(self, save: Save) -> int:
         """Open the old file itself for writing, for a rewrite in place."""
 
+    def set_mode(self, fd: int, mode: int) -> None:  # noqa: B027 # nothing to do on Windows
+        """Give an open file, the old one itself, this mode in place of its own and of its ACL."""
+
     @abstractmethod
     def remove(self, save: Save) -> None:
         """Close and remove the temporary, and the directories made on the way."""
@@ -201,7 +204,11 @@ class Routine(ABC):
 
     @abstractmethod
     def open_directory(self, path: str) -> Any:
-        """Open a directory by itself, for `durably.sweep` and `durably.probe`."""
+        """Open a directory by itself, to look at what is in it."""
+
+    def visit_directory(self, path: str) -> tuple[Any, str]:
+        """Open a directory as a save in it does. Also why it cannot be flushed, or ""."""
+        return self.open_directory(path), ""
 
     @abstractmethod
     def close_directory(self, directory: Any) -> None:

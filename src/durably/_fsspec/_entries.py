@@ -54,6 +54,8 @@ def make_directory(path: str, level: Durability, *, parents: bool, mode: int = 0
     """
     if os.path.lexists(path):
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path)
+    if is_temporary(path):
+        raise FileNotFoundError(errno.ENOENT, "is the temporary of a save that is over", path)
     routine = _commit.routine()
     above = parents and not in_staging(os.path.dirname(path))
     save = Save(path, resolve({"durability": level, "make_parents": above, "symlinks": "replace"}))
@@ -65,6 +67,17 @@ def make_directory(path: str, level: Durability, *, parents: bool, mode: int = 0
         raise
     save.published = True
     _settle(routine, save, f"the directory {path} was made")
+
+
+def make_directories(path: str, level: Durability) -> None:
+    """Make a directory and those above it, where they are missing."""
+    if os.path.isdir(path):
+        return
+    try:
+        make_directory(path, level, parents=True)
+    except FileExistsError:
+        if not os.path.isdir(path):
+            raise
 
 
 def remove(path: str, level: Durability) -> None:
@@ -116,7 +129,7 @@ def _change(path: str, level: Durability, done: str, change: Callable[[Routine, 
         save.directory = save.staging = routine.open_directory(save.where)
         change(routine, save)
     except BaseException as error:
-        if isinstance(error, OSError) and error.filename is None:
+        if isinstance(error, OSError) and error.filename in (None, save.name):  # as seen from the directory
             error.filename = path
         routine.release(save)
         raise

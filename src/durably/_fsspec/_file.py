@@ -58,6 +58,7 @@ class DurableFile(io.BufferedIOBase):
         self._writer: Writer | None = writer
         self._file = file = writer.file
         self._before = _inference.pending()
+        self._in_finalizer = _inference.is_finalizing()
         # The buffer's own method: no call of ours for each piece that is written.
         vars(self)["write"] = file.write
         self.path = self.name = path
@@ -77,7 +78,7 @@ class DurableFile(io.BufferedIOBase):
 
         Discards instead, with a warning in the log of ``durably.filesystem``, if a with statement is
         being left by an exception that was not there when the file was opened, or if the call comes
-        from a ``__del__``. Raises what `durably.AtomicWriter.commit` raises.
+        from a ``__del__`` and the opening did not. Raises what `durably.AtomicWriter.commit` raises.
         """
         if self._closed:
             return
@@ -87,7 +88,7 @@ class DurableFile(io.BufferedIOBase):
             self._abandon(self._given_up)
         elif (error := _inference.failure(self._before)) is not None:
             self._discard_inferred(f"closed while {type(error).__name__} was leaving a with statement")
-        elif _inference.is_finalizing():
+        elif not self._in_finalizer and _inference.is_finalizing():
             self._abandon("given up unfinished and closed by a __del__")
         else:
             self._end()

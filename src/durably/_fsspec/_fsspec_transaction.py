@@ -36,7 +36,9 @@ class DurableTransaction(Transaction):  # type: ignore[misc]
         return self.core if self.core is not None and self.core.takes() else None
 
     def start(self) -> None:
-        """Begin. ValueError, and nothing changes, if one is under way."""
+        """Begin. ValueError, and nothing changes, if one is under way, or if this one is over."""
+        if self.fs is None:
+            raise ValueError("this transaction is over; fs.transaction is a new one each time")
         if self.core is not None:
             raise ValueError("a transaction of this file system is under way; they cannot be nested")
         self.core = TransactionCore(self.fs.saves)

@@ -18,6 +18,9 @@ _before: dict[str, type] = {}
 class Installed:
     """Takes back, at the end of a with block, what `install` did."""
 
+    def __init__(self, *, is_first: bool) -> None:
+        self._is_first = is_first
+
     def __enter__(self) -> None:
         return None
 
@@ -27,17 +30,20 @@ class Installed:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        uninstall()
+        if self._is_first:
+            uninstall()
 
 
 def install(cls: Any) -> Installed:
     """Register a class for all its protocols."""
+    is_first = False
     for protocol in cls.protocol:
         present: type = get_filesystem_class(protocol)
         if present is not cls:
+            is_first = True
             _before[protocol] = present
             register_implementation(protocol, cls, clobber=True)
-    return Installed()
+    return Installed(is_first=is_first)
 
 
 def uninstall() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -99,6 +100,14 @@ class CompressedFile(io.BufferedIOBase):
     def writable(self) -> bool:
         """True."""
         return True
+
+    def seekable(self) -> bool:
+        """Whether the compressor can leave something out, as gzip can."""
+        return bool(self._compressor.seekable())
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        """Go on further behind, in what the compressor counts."""
+        return int(self._compressor.seek(offset, whence))
 
     def flush(self) -> None:
         """Hand what is buffered to the layer below."""

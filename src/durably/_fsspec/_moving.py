@@ -5,13 +5,19 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import sys
 from typing import TYPE_CHECKING
 
+from durably import _commit
+from durably._commit import _attributes
 from durably._errors import UnsupportedError
 from durably._fsspec import _entries
 
 if TYPE_CHECKING:
     from durably.filesystem import DurableFileSystem
+
+_COPY_CHUNK = 1 << 20
+_PERMISSIONS = 0o777
 
 
 def move(fs: DurableFileSystem, source: str, target: str) -> None:
@@ -21,8 +27,8 @@ def move(fs: DurableFileSystem, source: str, target: str) -> None:
         if os.path.lexists(target):
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target)
     above = os.path.dirname(target)
-    if fs.auto_mkdir and os.path.lexists(source) and not os.path.isdir(above):
-        fs.makedirs(above, exist_ok=True)
+    if fs.auto_mkdir and os.path.lexists(source) and not _entries.in_staging(target):
+        _entries.make_directories(above, fs.level)
     core = fs.transaction_core()
     try:
         if core is None:
@@ -30,15 +36,30 @@ def move(fs: DurableFileSystem, source: str, target: str) -> None:
         else:
             core.move(source, target)
     except OSError as error:
-        if error.errno != errno.EXDEV:
+        if error.errno != errno.EXDEV or isinstance(error, UnsupportedError):
             raise
-        _carry_over(fs, source, target)
-
-
-def _carry_over(fs: DurableFileSystem, source: str, target: str) -> None:
-    if not os.path.isfile(source) or os.path.islink(source):
-        message = "lies on another file system than its new place; copy and remove it; nothing was changed"
-        raise UnsupportedError(errno.EXDEV, message, source)
-    fs.cp_file(source, target)
-    shutil.copystat(source, target)
+        if core is not None or not os.path.isfile(source) or os.path.islink(source):
+            message = "lies on another file system than its new place; copy and remove it"
+            raise UnsupportedError(errno.EXDEV, f"{message}; nothing was changed", source) from error
+    else:
+        return
+    _copy(fs, source, target)
     fs.rm_file(source)
+
+
+def _copy(fs: DurableFileSystem, source: str, target: str) -> None:
+    """Copy a file with its mode, its times and its attributes, before it has its name where that can be."""
+    calls = _commit.routine().calls
+    with open(source, "rb", buffering=0) as old:
+        known = os.fstat(old.fileno())
+        times, mode = (known.st_atime_ns, known.st_mtime_ns), known.st_mode & _PERMISSIONS
+        # What lies at the target goes, a link too, as by a rename.
+        with fs.open(target, "wb", metadata="fresh", symlinks="replace", permissions=mode) as new:
+            shutil.copyfileobj(old, new, _COPY_CHUNK)
+            new.flush()
+            if sys.platform == "linux":
+                _attributes.copy(calls, old.fileno(), new.fileno())
+            if sys.platform != "win32":
+                calls.utime(new.fileno(), ns=times)
+    if sys.platform == "win32":
+        calls.utime(target, ns=times)

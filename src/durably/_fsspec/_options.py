@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from durably._options import SaveOptions
 
 OPTIONS = ("durability", "metadata", "symlinks", "permissions", "allow_in_place")
+"""Those of the file system."""
+SINGLE = (*OPTIONS, "overwrite")
+"""Those of a single file."""
 
 
 class OneSpelling(type(AbstractFileSystem)):  # type: ignore[misc] # fsspec is not typed
@@ -26,7 +29,7 @@ class OneSpelling(type(AbstractFileSystem)):  # type: ignore[misc] # fsspec is n
 
 def saving(given: dict[str, Any]) -> SaveOptions:
     """The options of a save among the arguments that were given."""
-    return cast("SaveOptions", {name: given[name] for name in OPTIONS if name in given})
+    return cast("SaveOptions", {name: given[name] for name in SINGLE if name in given})
 
 
 def writes(mode: str) -> bool:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 _FOREIGN = threading._DummyThread  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
 _log = logging.getLogger("durably.filesystem")
 _LINKS: SaveOptions = {"symlinks": "replace"}
-# By the time of a write, its directory was made if it was missing, and links were met: see _real.
+# By the time of a write, its directory was made if it was missing, and links were met: see _place.
 _MET: SaveOptions = {"make_parents": False, "symlinks": "replace"}
 _current: ContextVar[object] = ContextVar("durably_filesystem_transaction", default=None)
 
@@ -74,18 +74,19 @@ class TransactionCore:
         return _current.get() is self._mark or isinstance(threading.current_thread(), _FOREIGN)
 
     def open(self, path: str, mode: str, options: SaveOptions) -> StagedWriter:
-        """A file of the transaction. The directory of ``path`` exists."""
+        """A file of the transaction."""
         how = parsed(mode, -1, "utf-8", None, None)
-        target = _real(path, options)
+        options = with_action(options, how)
+        target = _place(path, options if how.action != "r" else {**options, "make_parents": False})
         with self._lock:
             staging, parts = self._reached(target)
-            options = with_action({**options, **_MET}, how)
+            options = {**options, **_MET}
             return StagedWriter(staging, self._lock, (parts, path), how, options, ...)
 
     def write(self, path: str, data: Any, options: SaveOptions) -> None:
-        """A file of the transaction that is given whole. The directory of ``path`` exists."""
+        """A file of the transaction that is given whole."""
         view = bytes_of(data)
-        target = _real(path, options)
+        target = _place(path, options)
         with self._lock:
             staging, parts = self._reached(target)
             stage_bytes(staging, (parts, path), view, resolve({**options, **_MET}))
@@ -180,6 +181,18 @@ class TransactionCore:
             warnings.warn("an unfinished transaction was thrown away", ResourceWarning, stacklevel=2)
 
 
+def _place(path: str, options: SaveOptions) -> str:
+    """The path without links of a file that is written; its directory is made where it may be."""
+    checked = resolve(options)  # before the disk is touched
+    try:
+        return _real(path, options)
+    except FileNotFoundError:
+        if not checked.make_parents:
+            raise
+    _entries.make_directories(os.path.dirname(path), checked.durability)
+    return _real(path, options)
+
+
 def _real(path: str, options: SaveOptions) -> str:
     """The path without links. A link at its end: what the option says of it."""
     directory, name = os.path.split(path)
@@ -218,6 +231,8 @@ def _put_aside(staging: MovingStaging, path: str) -> Parts:
 
 def _move(staging: MovingStaging, source: str, target: str) -> None:
     is_directory = stat.S_ISDIR(os.lstat(source).st_mode)
+    if source == target:
+        return
     if staging.root.flushes:
         _entries.flush_content(staging.root.routine, source)
     staging.drop_below(target)

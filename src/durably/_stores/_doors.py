@@ -6,11 +6,12 @@ import errno
 import os
 import shutil
 import tempfile
-import warnings
 from typing import TYPE_CHECKING, Any, cast
 
-from durably import _forks
+from durably import _forks, _outcomes
+from durably._modes import parsed, with_action
 from durably._options import Guarantees, resolve
+from durably._saving import warn_dropped
 from durably._stores._saving import StoreSave, fail
 from durably._stores._spool import pour
 from durably._stores._target import located
@@ -53,13 +54,14 @@ def open_writer(
     local: Callable[..., AtomicWriter[Any]],
 ) -> AtomicWriter[Any]:
     """`durably.open`. ``how``: mode, encoding, errors, newline, buffering."""
-    left: Any = dict(options)
-    target = located(named, left)
     mode, encoding, errors, newline, buffering = how
+    checked = parsed(mode, buffering, encoding, errors, newline)
+    left: Any = dict(with_action(options, checked))
+    target = located(named, left)
     if isinstance(target, str):
         text = {"encoding": encoding, "errors": errors, "newline": newline}
         return local(target, mode, buffering=buffering, **text, **left)
-    return StoreWriter(target, mode, encoding, errors, newline, buffering, left)
+    return StoreWriter(target, checked, left)
 
 
 def staged(named: Any, options: SaveOptions, local: Callable[..., Any]) -> Any:
@@ -85,7 +87,11 @@ class StagedObject:
 
         self._generation = _forks.generation
         self._directory = tempfile.mkdtemp(prefix="durably-")
-        return Path(self._directory, os.path.basename(self._save.store.path) or "object")
+        return Path(self._path())
+
+    def _path(self) -> str:
+        name = os.path.basename(self._save.store.path)
+        return os.path.join(self._directory, name if name not in ("", ".", "..") else "object")
 
     def __exit__(
         self,
@@ -97,14 +103,21 @@ class StagedObject:
             if error is None:
                 raise RuntimeError(f"a forked child cannot commit its parent's save of {self._save.path!r}")
             return
+        if error is not None:
+            self._drop(error)
+            return
         try:
-            if error is None:
-                self._send()
-        finally:
-            self.drop()
+            self.receipt = self._sent()
+        except BaseException as failure:
+            self._drop(failure)
+            raise
+        left = self._directory
+        failed = self._remove()
+        if failed is not None:
+            self.receipt.skipped["remove"] = f"{left} is left over: {failed.strerror}"
 
-    def _send(self) -> None:
-        path = os.path.join(self._directory, os.path.basename(self._save.store.path) or "object")
+    def _sent(self) -> Receipt:
+        path = self._path()
         if not os.path.isfile(path):
             message = "nothing was written to the staged path; the store was not changed"
             raise FileNotFoundError(errno.ENOENT, message, self._save.path)
@@ -114,18 +127,32 @@ class StagedObject:
             raise OSError(errno.ENOTEMPTY, message, self._save.path)
         with open(path, "rb", buffering=0) as file:
             pour(file, self._save)
-        self.receipt = self._save.finish()
+        return self._save.finish()
 
-    def drop(self) -> None:
-        """Remove the directory."""
+    def _drop(self, error: BaseException) -> None:
+        """Remove the directory, because of an error. If it stays, that is said in ``error.leftovers``."""
+        left = self._directory
+        failed = self._remove()
+        if failed is not None:
+            _outcomes.leave(error, left, failed)
+
+    def _remove(self) -> OSError | None:
+        """Remove the directory. What went wrong."""
         directory, self._directory = self._directory, ""
-        shutil.rmtree(directory)
+        try:
+            shutil.rmtree(directory)
+        except FileNotFoundError:
+            return None  # somebody else has
+        except OSError as error:
+            return error
+        return None
 
     def __del__(self) -> None:
         if self._directory and self._generation == _forks.generation:
-            self.drop()
-            message = f"unfinished save of {self._save.path!r} was discarded: use it in a with block"
-            warnings.warn(message, ResourceWarning, stacklevel=2, source=self)
+            dropped = RuntimeError()
+            self._drop(dropped)
+            said = f"unfinished save of {self._save.path!r} was discarded: use it in a with block"
+            warn_dropped(said, dropped, self)
 
 
 def probe(named: Any, options: dict[str, Any], local: Callable[[str], Guarantees]) -> Guarantees:

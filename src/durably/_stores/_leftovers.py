@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from durably import _names
 from durably._errors import UnsupportedError
 from durably._stores._renames import Renamed
+from durably._stores._saving import fail
 from durably._stores._target import located
 
 if TYPE_CHECKING:
@@ -37,7 +38,10 @@ def sweep(named: Any, options: dict[str, Any], older_than: float, *, dry_run: bo
     else:
         message = f"does not list what was begun and not completed ({target.routine.name})"
         raise UnsupportedError(errno.ENOTSUP, message, target.url)
-    return [_treated(name, age, remove, older_than, dry_run=dry_run) for name, age, remove in leftovers]
+    try:
+        return [_treated(name, age, remove, older_than, dry_run=dry_run) for name, age, remove in leftovers]
+    except Exception as error:  # noqa: BLE001 # raised again: each client has its own
+        fail(error, target.url)
 
 
 def _treated(
@@ -60,6 +64,8 @@ def _treated(
 def _uploads(target: Target) -> Iterator[tuple[str, float | None, Callable[[], object]]]:
     """The uploads to keys that begin with the path."""
     bucket, prefix, _ = target.fs.split_path(target.path)
+    if prefix and target.url.endswith("/"):
+        prefix += "/"  # which the client has taken away: prefix/ is not to mean prefix-of-others/
     where: dict[str, Any] = {"Bucket": bucket, "Prefix": prefix}
     while True:
         page = target.fs.call_s3("list_multipart_uploads", **where)

@@ -19,8 +19,12 @@ class Put(Store):
     def __init__(self, fs: Any, path: str, *, fresh: bool = False) -> None:
         super().__init__(fs, path, fresh=fresh)
         self.spool: Any = None
+        self.is_sent = False
+        """Whether the store may have been asked."""
 
     def begin(self) -> None:
+        if self.fresh and self.fs.exists(self.path):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), self.path)
         spool = tempfile.NamedTemporaryFile(prefix="durably-", delete=False)  # noqa: SIM115 # closed by the save
         self.spool = spool
 
@@ -29,15 +33,24 @@ class Put(Store):
 
     def commit(self) -> None:
         self.spool.close()  # Windows opens it once at a time
+        self.is_sent = True
         self.fs.put_file(self.spool.name, self.path, **({"mode": "create"} if self.fresh else {}))
         self.steps.append("put")
-        self.discard()
+        try:
+            self.discard()
+        except OSError as error:
+            self.skipped["remove"] = f"{error.filename} is left over: {error.strerror}"
+
+    def landed(self, error: Exception) -> bool | None:  # noqa: ARG002 # what it is cannot be told by that
+        return None if self.is_sent else False
 
     def discard(self) -> None:
         if self.spool is not None:
             spool, self.spool = self.spool, None
-            spool.close()
-            os.unlink(spool.name)
+            try:
+                spool.close()
+            finally:  # what it holds may not fit on the disk
+                os.unlink(spool.name)
 
 
 class Memory(Store):

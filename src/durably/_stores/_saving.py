@@ -115,8 +115,7 @@ def fail(error: BaseException, url: str) -> NoReturn:
         if error.errno is None:
             error.strerror = str(error)
             error.errno = next((number for kind, number in _NUMBERS if isinstance(error, kind)), errno.EIO)
-        if error.filename is None:
-            error.filename = url
+        error.filename = url  # a client names its own path, or a temporary
         if type(error).__module__ != "builtins":
             # A client's own class: as the builtin one of its number, such as FileExistsError.
             new = OSError(error.errno, str(error.strerror), url)

@@ -40,11 +40,17 @@ def register(file_system: type | str, routine: type[Store]) -> None:
     ``file_system``: its class, or the class's full name. Subclasses of it are not meant.
     ``routine``: a subclass of `Store`; `Renamed` and `Put` do most of the work for theirs.
 
-    It takes the place of an entry of durably's. Raises TypeError for what is not a routine.
+    It takes the place of an entry of durably's. Raises TypeError for what is not a routine, or not a
+    whole one: every abstract method and a ``name``.
     """
     given: object = routine
     if not (isinstance(given, type) and issubclass(given, Store)):  # pyright: ignore[reportUnnecessaryIsInstance] # callers may be untyped
         raise TypeError(f"a routine is a subclass of durably.stores.Store, not {routine!r}")
+    lacks = sorted(routine.__abstractmethods__) + ([] if hasattr(routine, "name") else ["name"])
+    if lacks:
+        raise TypeError(f"{routine!r} is not a whole routine: it has no {', '.join(lacks)}")
+    if not isinstance(file_system, (type, str)):  # pyright: ignore[reportUnnecessaryIsInstance] # as above
+        raise TypeError(f"file_system must be a class, or its full name, not {file_system!r}")
     _TABLE[file_system if isinstance(file_system, str) else key(file_system)] = routine
 
 

@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from durably._errors import UnsupportedError
+from durably._options import resolve
 from durably._stores._saving import fail
 from durably._stores._table import key, routine_of
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from durably._stores._store import Store
 
     Options = dict[str, Any]
+
+_ASYNCHRONOUS = "its file system was made with asynchronous=True, for coroutines alone; leave that out"
 
 
 class Target:
@@ -46,6 +49,7 @@ def located(named: Any, options: Options) -> Target | str:
     """
     storage = options.pop("storage_options", None)
     fs = options.pop("fs", None)
+    resolve(options)  # before anything is connected to
     if fs is None and isinstance(named, str):
         target = _of_url(str.__str__(named), storage)  # an Enum's member shows its name, and means its value
         if isinstance(target, str) and storage:
@@ -57,7 +61,7 @@ def located(named: Any, options: Options) -> Target | str:
         return _of_object(named)
     if not isinstance(fs, fsspec.AbstractFileSystem):
         raise TypeError(f"fs must be a file system of fsspec, not {fs!r}")
-    return _of_path(fs, os.fspath(named))  # pyright: ignore[reportUnknownArgumentType] # as given
+    return _of_path(fs, os.fsdecode(named))  # pyright: ignore[reportUnknownArgumentType] # as given
 
 
 def _of_url(url: str, storage: Mapping[str, Any] | None) -> Target | str:
@@ -91,7 +95,7 @@ def _of_object(named: Any) -> Target | str:
 
 def _of_path(fs: Any, path: str) -> Target | str:
     stripped = fs._strip_protocol(path)  # noqa: SLF001 # how fsspec's own clients ask
-    url = str(fs.unstrip_protocol(stripped))
+    url = str(fs.unstrip_protocol(stripped)) + "/" * (path.endswith("/") and not stripped.endswith("/"))
     return _checked(_routine(fs.__class__, url), fs, stripped, url)
 
 
@@ -106,7 +110,7 @@ def _routine(file_system: type, url: str) -> type[Store] | str:
 def _checked(routine: type[Store] | str, fs: Any, path: str, url: str) -> Target | str:
     if isinstance(routine, str):
         return path  # local files
-    reason = routine.check(fs)
+    reason = _ASYNCHRONOUS if getattr(fs, "asynchronous", False) else routine.check(fs)
     if reason:
         raise _refused(f"names a store that cannot be saved to atomically: {reason}", url)
     return Target(routine, fs, path, url)

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 _TOKEN = "durably-save"  # noqa: S105 # the name of an object's metadata
 _AZURE_TOKEN = "durably_save"  # noqa: S105 # where it must be an identifier
 _GATEWAY = (502, 504)
-_UNSENT = ("NoCredentialsError", "PartialCredentialsError", "ParamValidationError")  # botocore's
+# botocore's, and Python's for a name that is not text.
+_UNSENT = ("NoCredentialsError", "PartialCredentialsError", "ParamValidationError", "UnicodeEncodeError")
 
 _ACKNOWLEDGED = promises(
     ("yes", "the store puts the whole object in place when the upload is complete"),

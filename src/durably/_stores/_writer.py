@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from durably import _forks
-from durably._modes import parsed, with_action
 from durably._options import resolve
 from durably._stores._saving import StoreSave
 from durably._stores._sink import opened
@@ -29,22 +28,12 @@ class StoreWriter(AtomicWriter[Any]):
 
     __slots__ = ("_spool", "_store")
 
-    def __init__(
-        self,
-        target: Target,
-        mode: str,
-        encoding: str | None,
-        errors: str | None,
-        newline: str | None,
-        buffering: int,
-        options: SaveOptions,
-    ) -> None:
+    def __init__(self, target: Target, how: Mode, options: SaveOptions) -> None:
         self._state = _DISCARDED
         self.receipt = None
         self._entered = False
         self._spool: Spool | None = None
-        how = parsed(mode, buffering, encoding, errors, newline)
-        save = StoreSave(target, resolve(with_action(options, how)))
+        save = StoreSave(target, resolve(options))
         self._save: Any = save
         self._generation = _forks.generation
         self._stage(how)

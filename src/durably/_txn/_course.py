@@ -84,21 +84,29 @@ def changed(root: Root, path: Parts) -> OSError:
 def _keep_old(root: Root, operations: list[Operation]) -> None:
     """Give each old file a second name, so that it can be put back."""
     for directory, each in root.visit(operations):
-        if each.old is None or each.staged is None:
-            check_old(root, directory, each)
-            each.kept = _names.fresh("t") if each.staged is None else None
-            continue
-        each.kept = _names.fresh("t")
         try:
-            root.entries.link(directory, each.name, directory, each.kept)
-        except UnsupportedError:
-            # No links here, or not of another's file (proc(5), protected_hardlinks): they change places.
-            each.kept = each.staged
-            check_old(root, directory, each)
-        except FileNotFoundError:
-            raise changed(root, each.path) from None
-        else:
-            check_old(root, directory, each, each.kept)
+            _keep(root, directory, each)
+        except OSError as error:
+            root.blame(error, each.path)
+            raise
+
+
+def _keep(root: Root, directory: Any, each: Operation) -> None:
+    if each.old is None or each.staged is None:
+        check_old(root, directory, each)
+        each.kept = _names.fresh("t") if each.staged is None else None
+        return
+    each.kept = _names.fresh("t")
+    try:
+        root.entries.link(directory, each.name, directory, each.kept)
+    except UnsupportedError:
+        # No links here, or not of another's file (proc(5), protected_hardlinks): they change places.
+        each.kept = each.staged
+        check_old(root, directory, each)
+    except FileNotFoundError:
+        raise changed(root, each.path) from None
+    else:
+        check_old(root, directory, each, each.kept)
 
 
 def _flush_staged(root: Root, operations: list[Operation], flush: Callable[[], bool]) -> None:
@@ -262,6 +270,7 @@ def commit_one(
             _step_alone(root, directory, each)
         except OSError as error:
             if not _took_place(root, directory, each, error):
+                root.blame(error, each.path)
                 raise
     root.notes.steps.append("rename" if operation.staged is not None else "unlink")
     try:

@@ -71,3 +71,11 @@ class Operation:
     def path(self) -> Parts:
         """The name, from the root."""
         return (*self.where, self.name)
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The files that it is about, as paths from the root, with "/" between components."""
+        path = "/".join(self.path)
+        if self.inside is None:
+            return (path,)
+        return tuple(f"{path}/{name}" for name, known in self.inside.items() if known is not None)

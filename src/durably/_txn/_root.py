@@ -77,7 +77,11 @@ class Root:
         if journal is None:
             message = f"no transaction can be recovered there: {reason}; nothing was changed"
             raise UnsupportedError(errno.EPERM, message, self.path)
-        message = f"an unfinished transaction was left alone: {reason}; nothing was changed"
+        message = (
+            f"an unfinished transaction was left alone: {reason}; nothing was changed. If nobody else has "
+            f"laid {self.full((journal,))}, mend its owner and the permissions and recover; otherwise look "
+            "at the files, then remove it and sweep"
+        )
         raise RecoveryNeededError(errno.EPERM, message, self.path)
 
     # Locks.
@@ -117,7 +121,9 @@ class Root:
 
     def walk(self, where: Parts) -> Any:
         """Open a directory below the root; the caller closes it."""
-        directory = self.directory if where else self.routine.keep_directory(self.directory)
+        if not where:
+            return self._again()
+        directory = self.directory
         for number, name in enumerate(where):
             above = directory
             try:
@@ -129,6 +135,13 @@ class Root:
                 if above is not self.directory:
                     self.leave(above)
         return directory
+
+    def _again(self) -> Any:
+        try:
+            return self.routine.keep_directory(self.directory)
+        except OSError as error:
+            blame(error, self.path)
+            raise
 
     def leave(self, directory: Any) -> None:
         """Close a directory."""
@@ -165,6 +178,12 @@ class Root:
     def full(self, parts: Parts) -> str:
         """A path for messages."""
         return os.path.join(self.path, *parts)
+
+    def blame(self, error: BaseException, parts: Parts = ()) -> None:
+        """Have an error name the target, or the root: not a temporary, or a name without its directory."""
+        named = getattr(error, "filename", None)
+        if isinstance(error, OSError) and not (isinstance(named, str) and os.path.isabs(named)):
+            blame(error, self.full(parts))
 
     def _remove(self, directory: Any, name: str) -> None:
         try:

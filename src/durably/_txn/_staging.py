@@ -49,6 +49,7 @@ class Staging(View):
         Its ``name`` is that of the file as the transaction sees it, to be copied or looked at; with
         ``private=True``, that of the target.
         """
+        self._check_open(path)
         save = StagedSave(path, options)
         save.parts = parts
         if parts in self.writing:
@@ -66,6 +67,11 @@ class Staging(View):
             self.abandon(save, error)
             raise
         return save
+
+    def _check_open(self, path: str) -> None:
+        """Raise ValueError where nothing more is taken."""
+        if self.root.directory is None:
+            raise ValueError(f"{path!r} comes too late: its transaction is over; the file was not changed")
 
     def _examine(self, save: StagedSave, expected: Expected, *, private: bool) -> None:
         parts = save.parts
@@ -91,6 +97,7 @@ class Staging(View):
 
     def finish(self, save: StagedSave, size: int, expected: Expected) -> None:
         """Take a file that is written; what was staged for the target before is dropped."""
+        self._check_open(save.path)
         routine, root, parts = self.root.routine, self.root, save.parts
         save.name = parts[-1]
         if save.options.permissions is not None:
@@ -191,6 +198,8 @@ class Staging(View):
                 self.root.routine.release(save)
             except BaseException as error:
                 self.abandon(save, error)
+                if isinstance(error, OSError):
+                    blame(error, path)  # as of os.rename
                 raise
         finally:
             self.root.leave(directory)

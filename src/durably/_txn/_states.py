@@ -65,6 +65,14 @@ def state_forward(root: Root, directory: Any, operation: Operation) -> State:
 
 def step_forward(root: Root, directory: Any, operation: Operation) -> None:
     """Do the operation."""
+    try:
+        _step_forward(root, directory, operation)
+    except OSError as error:
+        root.blame(error, operation.path)
+        raise
+
+
+def _step_forward(root: Root, directory: Any, operation: Operation) -> None:
     entries, name, staged, kept = root.entries, operation.name, operation.staged, operation.kept
     if staged is None:
         assert kept is not None

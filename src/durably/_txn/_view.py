@@ -7,6 +7,7 @@ import os
 import stat
 
 from durably import _names
+from durably._errors import blame
 from durably._txn._operations import Identity, identity
 from durably._txn._staged import File, Tree
 from durably._txn._states import found
@@ -74,6 +75,9 @@ class View:
                     elif tree.target != parts[:number]:
                         tree.made.append(parts[len(tree.target) : number])
                     self.root.entries.make(directory, name)
+            except OSError as error:
+                self.root.blame(error, parts)
+                raise
             finally:
                 self.root.leave(directory)
 
@@ -101,8 +105,11 @@ class View:
         try:
             name = self.current(directory, tree, parts)
             if name is None:
-                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), self.root.full(parts))
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
             return self.content(directory, name)
+        except OSError as error:
+            blame(error, self.root.full(parts))  # not the name it is staged under
+            raise
         finally:
             self.root.leave(directory)
 
@@ -111,7 +118,10 @@ class View:
         calls = self.root.routine.calls
         fd = self.root.entries.open(directory, name)
         try:
-            if not stat.S_ISREG(calls.fstat(fd).st_mode):
+            mode = calls.fstat(fd).st_mode
+            if stat.S_ISDIR(mode):
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), name)
+            if not stat.S_ISREG(mode):
                 raise OSError(errno.EINVAL, "is not a regular file", name)
             chunks: list[bytes] = []
             while chunk := calls.read(fd, _CHUNK):
