@@ -828,7 +828,8 @@ def test_sweep_removes_what_is_dead(cli: Cli, here: Path, dead: Path, old: Path)
 
 @needs_posix
 @pytest.mark.parametrize(
-    ("options", "said"), [([], "some leftovers may have been removed"), (["--dry-run"], "nothing was removed")]
+    ("options", "said"),
+    [([], "some leftovers may have been removed"), (["--dry-run"], "nothing was removed")],
 )
 def test_a_sweep_that_is_interrupted(cli: Cli, dead: Path, options: list[str], said: str) -> None:
     calls = interrupting("listdir", 1, lambda: signal.raise_signal(signal.SIGINT))

@@ -111,6 +111,26 @@ def test_a_file_that_cannot_be_read(here: Path) -> None:
     assert copied(here / "dst") == {name: data for name, data in FILES.items() if name != "a"}
 
 
+def test_a_file_that_cannot_be_read_is_told_beside_one_that_cannot_be_saved(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = _copy_tree._files
+
+    def vanishing(source: str) -> list[tuple[str, int]]:
+        found = list(listed(source))
+        (here / "src" / "b" / "c").unlink()
+        return found
+
+    monkeypatch.setattr(_copy_tree, "_files", vanishing)
+    (here / "dst" / "a").mkdir(parents=True)
+    code, told, err = run(capsys, "src", "dst", "--on-error", "continue")
+    assert code == _exit.NOT_DONE
+    assert set(told["error"]["failed"]) == {os.path.join("dst", "a"), os.path.join("dst", "b", "c")}
+    assert told["error"]["saved"] == 2
+    assert f"{os.path.join('src', 'b', 'c')}: No such file or directory; the target was not changed" in err
+    assert set(copied(here / "dst")) == {"b/d/e", "b/d/f"}
+
+
 @pytest.mark.parametrize(("on_error", "kept"), [("abort", []), ("continue", ["b/c", "b/d/e", "b/d/f"])])
 def test_a_file_that_goes_after_it_was_listed(
     on_error: str,

@@ -62,7 +62,9 @@ def test_a_journal_that_is_refused(root: Path, capsys: pytest.CaptureFixture[str
     assert _cli.run(["recover", str(root)]) == 8
     assert str(root / JOURNAL) in capsys.readouterr().err
     shutil.rmtree(root)
+    capsys.readouterr()
     assert _cli.run(["recover", str(root)]) == 1
+    assert "No such file or directory; nothing was changed" in capsys.readouterr().err
 
 
 def test_it_is_a_command_of_the_program(root: Path) -> None:

@@ -427,6 +427,123 @@ def test_setuid_that_was_asked_for_survives_the_writing(tmp_path: Path, door: Do
     as_nobody(tmp_path, save)
 
 
+# Rewritten in place.
+
+
+class _Busy(Refusing):
+    """A table without a rename, which notes the target's mode at each write to it.
+
+    ``fixed``: whether that mode cannot be changed.
+    """
+
+    def __init__(self, target: Path, *, fixed: bool = False) -> None:
+        super().__init__(replace=errno.EBUSY)
+        self.inode = target.stat().st_ino
+        self.fixed = fixed
+        self.modes: set[int] = set()
+
+    def _before(self, name: str, arguments: Any, keywords: Any, function: Any) -> None:
+        super()._before(name, arguments, keywords, function)
+        if name not in ("write", "fchmod") or (found := os.fstat(arguments[0])).st_ino != self.inode:
+            return
+        if name == "write":
+            self.modes.add(stat.S_IMODE(found.st_mode))
+        elif self.fixed:
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+
+@every_door
+@needs_acls
+@pytest.mark.parametrize("permissions", [None, 0o600, 0o664])
+def test_a_rewritten_file_keeps_its_own_or_gets_the_permissions(
+    tmp_path: Path, door: Door, permissions: int | None
+) -> None:
+    target = tmp_path / "file"
+    target.write_bytes(OLD)
+    os.setxattr(target, ACCESS, LIST)
+    os.setxattr(target, "user.colour", b"green")
+    expected = mode(target) if permissions is None else permissions
+    busy = _Busy(target)
+    with use(busy):
+        receipt = door.save(target, NEW, permissions=permissions, allow_in_place=True)
+    assert (receipt.in_place, receipt.lost, target.stat().st_ino) == (True, (), busy.inode)
+    assert (mode(target), busy.modes) == (expected, {expected})
+    assert attribute(target, ACCESS) == (LIST if permissions is None else None)
+    assert attribute(target, "user.colour") == b"green"
+
+
+@every_door
+def test_a_file_that_cannot_be_given_the_permissions_is_not_rewritten(tmp_path: Path, door: Door) -> None:
+    target = tmp_path / "file"
+    target.write_bytes(OLD)
+    busy = _Busy(target, fixed=True)
+    with use(busy), pytest.raises(PermissionError) as caught:
+        door.save(target, NEW, permissions=0o600, allow_in_place=True)
+    assert caught.value.filename == str(target)
+    assert "target was not changed" in "".join(caught.value.__notes__)
+    assert (target.read_bytes(), names(tmp_path), busy.modes) == (OLD, ["file"], set())
+
+
+@needs_unprivileged_user
+@pytest.mark.parametrize("door", DOORS, ids=shown)
+def test_setuid_that_was_asked_for_survives_a_rewrite(tmp_path: Path, door: Door) -> None:
+    os.chown(tmp_path, NOBODY, NOBODY)
+    target = tmp_path / "file"
+
+    def save() -> None:
+        target.write_bytes(OLD)
+        with use(Refusing(replace=errno.EBUSY)):
+            assert door.save(target, NEW, permissions=0o6755, allow_in_place=True).in_place
+        assert mode(target) == 0o6755
+
+    as_nobody(tmp_path, save)
+
+
+@needs_unprivileged_user
+@pytest.mark.parametrize("door", DOORS, ids=shown)
+def test_another_owners_file_keeps_its_owner_in_a_rewrite_and_its_mode(tmp_path: Path, door: Door) -> None:
+    os.chown(tmp_path, NOBODY, NOBODY)
+    target = tmp_path / "file"
+    target.write_bytes(OLD)
+    target.chmod(0o666)
+    before = target.stat()
+
+    def save() -> None:
+        with use(Refusing(replace=errno.EBUSY)):
+            with pytest.raises(PermissionError) as caught:
+                door.save(target, NEW, permissions=0o600, allow_in_place=True)
+            assert caught.value.filename == str(target)
+            assert (target.read_bytes(), names(tmp_path)) == (OLD, ["file"])
+            receipt = door.save(target, NEW, allow_in_place=True)
+        assert (receipt.in_place, receipt.lost) == (True, ())
+
+    as_nobody(tmp_path, save)
+    after = target.stat()
+    assert (after.st_ino, after.st_uid, after.st_mode) == (before.st_ino, before.st_uid, before.st_mode)
+
+
+@needs_unprivileged_user
+def test_the_copy_elsewhere_is_private_whatever_the_permissions(tmp_path: Path) -> None:
+    target = tmp_path / "file"
+    target.write_bytes(OLD)
+    os.chown(target, NOBODY, NOBODY)
+    tmp_path.chmod(0o555)
+    modes = set()
+
+    class Looking(RecordingSyscalls):
+        def _before(self, name: str, arguments: Any, keywords: Any, function: Any) -> None:
+            if name == "read":
+                modes.add(stat.S_IMODE(os.fstat(arguments[0]).st_mode))
+
+    def save() -> None:
+        with use(Looking()):
+            durably.write_bytes(target, NEW, permissions=0o4755, allow_in_place=True)
+        assert modes == {0o600}
+        assert mode(target) == 0o4755
+
+    as_nobody(tmp_path, save)
+
+
 # What cannot be kept.
 
 

@@ -179,12 +179,32 @@ def test_a_directory_that_may_be_written_but_not_read(public: Path) -> None:
             expected.supports,
         )
         skipped = durably.write_bytes(public / "file", b"").skipped["fsync directory"]
-        return f"{found.durable}: {found.durable.reason}, as in the receipt: {skipped == found.durable.reason}"
+        return (
+            f"{found.durable}: {found.durable.reason}, as in the receipt: {skipped == found.durable.reason}"
+        )
 
     durably.write_bytes(public / "file", b"")  # what nobody could not import
     said = "no: the directory may be written but not read, as in the receipt: True"
     assert _as_nobody(ask) == said
     assert _listing(public) == ["file"]
+
+
+@needs_linux
+@pytest.mark.parametrize("writable", [True, False])
+def test_only_what_may_be_written_is_probed_unread(
+    writable: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Unreadable(RecordingSyscalls):
+        def _before(self, name: str, arguments: Any, keywords: Any, function: Any) -> None:
+            if name == "open" and arguments[0] == str(tmp_path) and not arguments[1] & os.O_PATH:
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), arguments[0])
+
+    monkeypatch.setattr(os, "access", lambda *_: writable)
+    with use(Unreadable()):
+        if writable:
+            assert probe(tmp_path).durable == NO
+        else:
+            assert _error(tmp_path) == "PermissionError"
 
 
 def _as_nobody(ask: Callable[[], str]) -> str:

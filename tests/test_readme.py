@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 import subprocess
 import sys
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+import examples
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -43,6 +46,29 @@ def test_the_examples_run(example: str, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert list(tmp_path.iterdir())
     assert not list(tmp_path.glob(".durably-*"))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the examples are for a POSIX shell")
+def test_the_commands_run(tmp_path: Path) -> None:
+    pytest.importorskip("click")
+    pytest.importorskip("rich")
+    report = tmp_path / "generate-report"
+    report.write_text("#!/bin/sh\necho day,visitors\n")
+    report.chmod(0o755)
+    (tmp_path / "SRC").write_text("source")
+    programs = os.pathsep.join([str(tmp_path), str(Path(sys.executable).parent), os.environ["PATH"]])
+    for command in examples.commands("".join(blocks("console"))):
+        done = subprocess.run(
+            ["sh", "-c", command.line],
+            cwd=tmp_path,
+            env={**os.environ, "PATH": programs},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, (command, done.stderr)
+    assert (tmp_path / "report.csv").read_text() == "day,visitors\n"
+    assert (tmp_path / "DST").read_text() == "source"
 
 
 @pytest.mark.parametrize("name", sorted({first or second for first, second in _FILE.findall(README)}))

@@ -238,7 +238,7 @@ def test_it_finishes_and_tells(root: Path) -> None:
     assert held(root) not in (EVERYTHING.before, EVERYTHING.after)
     done = durably.recover(root)
     assert (done.root, done.outcome) == (str(root), "finished")
-    assert set(done.files) == {"a", "c", "d", "e", "new", "sub/b", "sub/f"}
+    assert set(done.files) == {"a", "c", "d", "e", "new/x/y", "new/z", "sub/b", "sub/f"}
     assert held(root) == EVERYTHING.after
     assert ours(root) == []
     assert durably.recover(os.fsencode(root)).outcome == "nothing"

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import durably
-from capabilities import SHARED_MEMORY, needs_file_system, needs_posix, needs_shared_memory
-from disk import NEW, OLD, Refusing, mode, names, umask
+from capabilities import SHARED_MEMORY, needs_file_system, needs_linux, needs_posix, needs_shared_memory
+from disk import NEW, OLD, Refusing, mode, names, run, umask
 from durably import Receipt, _names
 from durably.testing import RecordingSyscalls, use
 from mounts import mounted
@@ -383,6 +383,42 @@ def test_one_that_is_dropped_in_its_block_discards_with_a_warning(target: Path) 
     with pytest.warns(ResourceWarning, match="unfinished save of .* was discarded"):
         del staged
         gc.collect()
+    assert kept(target)
+
+
+@pytest.mark.parametrize(
+    "before", ["", "durably.write_bytes(sys.argv[1] + '.other', b'')"], ids=["first", "later"]
+)
+def test_the_end_of_the_interpreter_discards(target: Path, before: str) -> None:
+    program = f"""
+import sys, durably
+{before}
+staged = durably.staged_path(sys.argv[1])
+temporary = staged.__enter__()
+temporary.write_bytes(b"half")
+(temporary.parent / "more").mkdir()
+(temporary.parent / "more" / "below").write_bytes(b"half")
+"""
+    done = run(program, target)
+    assert done.returncode == 0
+    assert "Traceback" not in done.stderr
+    assert "ResourceWarning: unfinished save" in done.stderr
+    assert target.read_bytes() == OLD
+    assert names(target.parent) == [target.name, *([f"{target.name}.other"] if before else [])]
+
+
+@needs_linux
+def test_calls_that_can_no_longer_be_bound_are_not_needed_to_discard(target: Path) -> None:
+    class Ending(RecordingSyscalls):
+        def _before(self, name: str, arguments: Any, keywords: Any, function: Any) -> None:
+            if name == "mount_id":
+                raise ImportError("sys.meta_path is None, Python is likely shutting down")
+
+    with use(Ending()), pytest.raises(ZeroDivisionError) as caught:
+        with durably.staged_path(target) as temporary:
+            (temporary.parent / "more").mkdir()
+            temporary.write_bytes(b"half" * (1 // 0))
+    assert not hasattr(caught.value, "leftovers")
     assert kept(target)
 
 

@@ -6,7 +6,6 @@ import errno
 import os
 import shutil
 import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -24,6 +23,7 @@ from test_stores import NEW, OLD, Broken, Local, broken, memory, only, s3, s3fs 
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from servers import Server
 
@@ -61,7 +61,10 @@ def test_a_staged_path_whose_directory_is_gone_hides_no_error(memory: Local, cop
     with pytest.raises(ZeroDivisionError), durably.staged_path(url) as path:
         shutil.rmtree(path.parent)
         raise ZeroDivisionError
-    with pytest.raises(FileNotFoundError, match="nothing was written") as caught, durably.staged_path(url) as path:
+    with (
+        pytest.raises(FileNotFoundError, match="nothing was written") as caught,
+        durably.staged_path(url) as path,
+    ):
         shutil.rmtree(path.parent)
     assert caught.value.filename == url
     assert memory.read("o") == OLD
@@ -82,7 +85,10 @@ def test_a_staged_copy_that_cannot_be_removed_is_named(
     left = str(path.parent)
     assert caught.value.leftovers == (left,)  # type: ignore[attr-defined]
     assert left in "".join(caught.value.__notes__)
-    with pytest.raises(FileNotFoundError, match="nothing was written") as missing, durably.staged_path(url) as path:
+    with (
+        pytest.raises(FileNotFoundError, match="nothing was written") as missing,
+        durably.staged_path(url) as path,
+    ):
         pass
     assert missing.value.leftovers == (str(path.parent),)  # type: ignore[attr-defined]
     assert memory.read("o") == OLD
@@ -108,6 +114,21 @@ def test_an_object_whose_name_means_a_directory_is_staged_in_a_file(
         path.write_bytes(NEW)
         assert path.resolve().parent.parent == copies.resolve()
     assert memory.read(name) == NEW
+
+
+def test_a_local_copy_is_where_it_was_made(
+    memory: Local, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "copies").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(tempfile, "tempdir", "copies")
+    with durably.staged_path(memory.url("staged")) as path, durably.Batch() as batch:
+        batch.write_bytes(memory.url("batched"), NEW)
+        monkeypatch.chdir("elsewhere")
+        path.write_bytes(NEW)
+    assert memory.read("staged") == memory.read("batched") == NEW
+    assert directories(tmp_path / "copies") == []
 
 
 class Sent(durably.stores.Put):
@@ -184,6 +205,9 @@ def test_a_spool_that_cannot_be_removed_is_told_in_the_receipt(
 # Arguments.
 
 
+untyped: Any = durably
+
+
 class Reached(MemoryFileSystem):  # type: ignore[misc] # not typed
     """A store that may not be connected to."""
 
@@ -196,13 +220,13 @@ class Reached(MemoryFileSystem):  # type: ignore[misc] # not typed
 @pytest.mark.parametrize(
     "save",
     [
-        lambda url: durably.write_bytes(url, NEW, durability="much"),
-        lambda url: durably.open(url, "w", overwrite=1),
-        lambda url: durably.open(url, "rw"),
-        lambda url: durably.open(url, "wb", encoding="utf-8"),
-        lambda url: durably.open(url, "a", overwrite=False),
-        lambda url: durably.staged_path(url, permissions="all"),
-        lambda url: durably.write_text(url, "text", nonsense=True),
+        lambda url: untyped.write_bytes(url, NEW, durability="much"),
+        lambda url: untyped.open(url, "w", overwrite=1),
+        lambda url: untyped.open(url, "rw"),
+        lambda url: untyped.open(url, "wb", errors="strict"),
+        lambda url: untyped.open(url, "a", overwrite=False),
+        lambda url: untyped.staged_path(url, permissions="all"),
+        lambda url: untyped.write_text(url, "text", nonsense=True),
     ],
 )
 def test_arguments_are_checked_before_a_store_is_connected_to(
@@ -230,10 +254,35 @@ def test_a_file_system_of_coroutines_is_refused() -> None:
         durably.write_bytes("/o", NEW, fs=fs)
 
 
-class Nameless(durably.stores.Store):
-    def _(self, *_: object) -> None: ...
+class Silent(durably.stores.Store):
+    """A whole routine that can tell nothing."""
 
-    begin = write = commit = discard = _
+    name = "silent"
+
+    def begin(self) -> None: ...
+
+    def write(self, data: memoryview) -> None: ...
+
+    def commit(self) -> None:
+        raise ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
+
+    def discard(self) -> None: ...
+
+
+def test_a_routine_that_cannot_tell_leaves_the_outcome_unknown(sent: Any) -> None:
+    durably.stores.register(SentFiles, Silent)
+    with pytest.raises(durably.OutcomeUnknownError):
+        durably.write_bytes("/o", NEW, fs=sent)
+
+
+class Nameless(durably.stores.Store):
+    def begin(self) -> None: ...
+
+    def write(self, data: memoryview) -> None: ...
+
+    def commit(self) -> None: ...
+
+    def discard(self) -> None: ...
 
 
 @pytest.mark.parametrize(

@@ -169,7 +169,7 @@ else:
 class Receipt(_Receipt):
     """What one save did. Returned by every door, and held by ``writer.receipt``.
 
-    ``path``: str, the target as the caller named it.
+    ``path``: str, the target as the caller named it; of an object at a store its URL.
     ``size``: int, bytes in the new file.
     ``replaced``: bool, whether there was a file before; None at a store that was not asked, as that
     costs a request.

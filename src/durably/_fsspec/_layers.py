@@ -128,6 +128,8 @@ class TextFile(io.TextIOWrapper):
     def __init__(self, binary: DurableFile | CompressedFile, **text: Any) -> None:
         super().__init__(binary, **text)
         self._binary = binary
+        self.path, self.fs = binary.path, binary.fs
+        self.mode = binary.mode.replace("b", "")
 
     @property
     def receipt(self) -> Receipt | None:

@@ -74,7 +74,9 @@ class Objects:
         self._resolve = resolve
         self._options = options
         self._storage = storage
-        self._directory = tempfile.mkdtemp(prefix="durably-batch-")
+        self._directory = os.path.abspath(
+            tempfile.mkdtemp(prefix="durably-batch-")
+        )  # it is, since Python 3.12
         self._all: dict[object, Waiting] = {}
         self._count = 0
         self._lock = threading.Lock()

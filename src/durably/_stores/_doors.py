@@ -86,7 +86,7 @@ class StagedObject:
         from pathlib import Path
 
         self._generation = _forks.generation
-        self._directory = tempfile.mkdtemp(prefix="durably-")
+        self._directory = os.path.abspath(tempfile.mkdtemp(prefix="durably-"))  # it is, since Python 3.12
         return Path(self._path())
 
     def _path(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from durably._errors import UnsupportedError
 from durably._options import resolve
@@ -22,6 +22,7 @@ except ImportError as missing:
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from durably._options import SaveOptions
     from durably._stores._store import Store
 
     Options = dict[str, Any]
@@ -49,7 +50,7 @@ def located(named: Any, options: Options) -> Target | str:
     """
     storage = options.pop("storage_options", None)
     fs = options.pop("fs", None)
-    resolve(options)  # before anything is connected to
+    resolve(cast("SaveOptions", options))  # before anything is connected to
     if fs is None and isinstance(named, str):
         target = _of_url(str.__str__(named), storage)  # an Enum's member shows its name, and means its value
         if isinstance(target, str) and storage:
