@@ -74,3 +74,10 @@ def test_it_is_a_command_of_the_program(root: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "ROOT" in done.stdout
     assert sys.executable
+
+
+def test_a_store_is_named_by_the_public_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert _cli.run(["recover", "s3://bucket/key", "--json"]) == 1
+    said = capsys.readouterr()
+    assert json.loads(said.out)["error"]["kind"] == "UnsupportedError"
+    assert said.err.endswith("nothing was changed\n")

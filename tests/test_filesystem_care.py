@@ -19,6 +19,7 @@ import doors
 import durably
 from capabilities import needs_linux, needs_modes, needs_posix, needs_shared_memory, needs_symlinks
 from durably import _names, filesystem
+from durably._fsspec import _moving
 from durably.testing import RecordingSyscalls, Syscalls, use
 
 if TYPE_CHECKING:
@@ -74,6 +75,20 @@ def test_wrong_arguments_leave_no_directory(
     assert names(root) == set()
 
 
+@pytest.mark.parametrize("url", ["s3://bucket/key", "file:///file", "memory://x/y", "dir::durable:///x"])
+def test_a_url_of_another_file_system_is_no_path(
+    url: str, root: Path, fs: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(root)
+    for write in (lambda: fs.pipe_file(url, NEW), lambda: fs.open(url, "wb"), lambda: fs.makedirs(url)):
+        with pytest.raises(ValueError, match="another file system"):
+            write()
+    assert not fs.exists(url)
+    assert names(root) == set()
+    fs.pipe_file("./x://y", NEW)
+    assert names(root) == {"x:", "x:/y"}
+
+
 # A file of its own name alone.
 
 CREATING: dict[str, Callable[[Any, Path], object]] = {
@@ -98,6 +113,28 @@ def test_what_is_only_created_replaces_nothing(
     assert path.read_bytes() == OLD
     create(fs, root / "new")
     assert names(root) == {"file", "new"}
+
+
+COPYING: dict[str, Callable[..., object]] = {
+    "cp_file": lambda fs, source, target, **options: fs.cp_file(source, target, **options),
+    "cp": lambda fs, source, target, **options: fs.cp(str(source), str(target), **options),
+    "put": lambda fs, source, target, **options: fs.put([str(source)], [str(target)], **options),
+    "get": lambda fs, source, target, **options: fs.get([str(source)], [str(target)], **options),
+    "mode": lambda fs, source, target, **options: fs.put_file(source, target, mode="create", **options),
+}
+
+
+@needs_modes
+@pytest.mark.parametrize("copy", COPYING.values(), ids=COPYING)
+def test_a_copy_takes_the_options_of_a_single_file(copy: Callable[..., object], root: Path, fs: Any) -> None:
+    source, target = root / "source", root / "target"
+    source.write_bytes(NEW)
+    copy(fs, source, target, permissions=0o600)
+    assert stat.S_IMODE(target.stat().st_mode) == 0o600
+    target.write_bytes(OLD)
+    with pytest.raises(FileExistsError):
+        copy(fs, source, target, overwrite=False)
+    assert target.read_bytes() == OLD
 
 
 # Touching.
@@ -162,7 +199,10 @@ def test_what_is_moved_onto_itself_stays(name: str, root: Path, fs: Any) -> None
 
 @needs_shared_memory
 @needs_modes
-def test_a_file_is_as_it_was_before_it_has_its_name_elsewhere(root: Path, tmp_path: Path, fs: Any) -> None:
+@pytest.mark.parametrize("way", doors.WAYS, ids=doors.shown)
+def test_a_file_is_as_it_was_before_it_has_its_name_elsewhere(
+    way: doors.Way, root: Path, tmp_path: Path, fs: Any
+) -> None:
     if root.stat().st_dev == tmp_path.stat().st_dev:
         pytest.skip("both test directories are on one file system")
     source, target = root / "source", tmp_path / "target"
@@ -171,8 +211,8 @@ def test_a_file_is_as_it_was_before_it_has_its_name_elsewhere(root: Path, tmp_pa
     os.utime(source, ns=(10**9, 2 * 10**9))
     (tmp_path / "other").write_bytes(OLD)
     target.symlink_to("other")
-    table = RecordingSyscalls()
-    with use(table):
+    table = RecordingSyscalls(way.base())
+    with use(table, way.system):
         fs.mv(source, target)
     assert not target.is_symlink()
     assert (tmp_path / "other").read_bytes() == OLD
@@ -186,6 +226,20 @@ def test_a_file_is_as_it_was_before_it_has_its_name_elsewhere(root: Path, tmp_pa
     assert isinstance(calls[0].arguments[0], int)
     made = [call.arguments[2] for call in table.record if call.name == "open" and len(call.arguments) > 2]
     assert set(made) == {0o600}
+
+
+@needs_shared_memory
+def test_where_only_names_have_times_they_are_set_afterwards(
+    root: Path, tmp_path: Path, fs: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if root.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("both test directories are on one file system")
+    monkeypatch.setattr(_moving, "_DATES_OPEN_FILES", False)
+    source, target = root / "source", tmp_path / "target"
+    source.write_bytes(NEW)
+    os.utime(source, ns=(10**9, 2 * 10**9))
+    fs.mv(source, target)
+    assert target.stat().st_mtime_ns == 2 * 10**9
 
 
 class Attributes(Syscalls):
@@ -221,25 +275,36 @@ def test_attributes_go_with_a_file_as_far_as_they_can(root: Path, tmp_path: Path
     assert (target.read_bytes(), names(root)) == (NEW, set())
 
 
-class TwoMounts(Syscalls):
-    """No rename reaches the other place, though it is on the same file system: a bind mount."""
+class TwoMounts(RecordingSyscalls):
+    """For a while no rename reaches another place on the same file system, as under a bind mount."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    apart = False
 
-        def refuse(*_: object, **__: object) -> None:
+    def _before(
+        self,
+        name: str,
+        arguments: tuple[object, ...],
+        keywords: dict[str, object],
+        function: Callable[..., Any],
+    ) -> None:
+        if self.apart and name in ("replace", "renameat2", "link"):
             raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
-
-        self.replace = self.renameat2 = self.link = refuse
 
 
 @needs_linux
 def test_a_transaction_moves_nothing_to_another_mount(root: Path, fs: Any) -> None:
     (root / "file").write_bytes(OLD)
     (root / "other").mkdir()
-    with fs.transaction, use(TwoMounts()), pytest.raises(durably.UnsupportedError, match="nothing was"):
-        fs.mv(root / "file", root / "other" / "file")
-    assert names(root) == {"file", "other"}
+    table = TwoMounts()
+    with use(table), fs.transaction:
+        fs.pipe_file(root / "other" / "file", NEW)
+        table.apart = True
+        with pytest.raises(durably.UnsupportedError, match="nothing was"):
+            fs.mv(root / "file", root / "other" / "file")
+        table.apart = False
+    assert names(root) == {"file", "other", "other/file"}
+    assert (root / "file").read_bytes() == OLD
+    assert (root / "other" / "file").read_bytes() == NEW  # what was staged is staged yet
 
 
 # Temporaries.
@@ -286,6 +351,7 @@ def test_a_transaction_is_entered_once(root: Path, fs: Any) -> None:
 @pytest.mark.parametrize("broken", [False, True], ids=["committed", "broken off"])
 def test_a_handle_that_is_closed_too_late_is_told(broken: bool, root: Path, fs: Any) -> None:
     kind = KeyError if broken else ValueError  # "still being written"
+    file: Any = None
     with pytest.raises(kind), fs.transaction:
         file = fs.open(root / "file", "wb")
         file.write(NEW)
@@ -313,7 +379,8 @@ class Saving:
         self.url = f"durable://{path.as_posix()}"
 
     def __del__(self) -> None:
-        with fsspec.open(self.url, "wb", durability="none") as file:
+        opened: Any = fsspec.open(self.url, "wb", durability="none")
+        with opened as file:
             file.write(NEW)
 
 
@@ -338,7 +405,7 @@ def test_a_compressor_that_can_seek_does(root: Path, fs: Any) -> None:
         text.write("text")  # with the mark at its beginning, which only a file gets that can seek
     assert gzip.decompress((root / "file").read_bytes()).decode("utf-16") == "text"
     with fs.open(root / "file", "wb", compression="gzip") as file:
-        assert file.seek(3) == 3
+        file.seek(3)
         file.write(b"x")
     assert gzip.decompress((root / "file").read_bytes()) == b"\0\0\0x"
     with fs.open(root / "file", "wb", compression="bz2") as file:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import durably
-from capabilities import NOBODY, needs_posix, needs_root, needs_unprivileged_user
+from capabilities import NOBODY, needs_linux, needs_posix, needs_root, needs_unprivileged_user
 from disk import NEW, OLD, Refusing, as_nobody, names
 from doors import MAIN, Door, shown
 from durably import UnsupportedError
@@ -399,6 +399,33 @@ def test_a_name_below_a_file_is_no_directory(place: Path) -> None:
     with pytest.raises(NotADirectoryError) as caught:
         durably.write_bytes(place / "data" / "file" / "x", NEW)
     assert caught.value.filename == str(place / "data" / "file" / "x")
+
+
+@every_door
+@needs_linux
+@pytest.mark.parametrize("kind", ["pipe", "removed"])
+@pytest.mark.parametrize("through", [False, True])
+def test_a_link_to_what_has_no_name_is_refused(place: Path, door: Door, kind: str, through: bool) -> None:
+    if kind == "pipe":
+        ends = [*os.pipe()]
+    else:
+        ends = [os.open(place / "gone", os.O_CREAT | os.O_RDWR)]
+        (place / "gone").unlink()
+    link = Path(f"/proc/self/fd/{ends[-1]}")
+    if through:
+        (place / "links" / "link").symlink_to(link)
+        link = place / "links" / "link"
+    said = {"pipe": "is not a regular file", "removed": "leads to a file that was removed"}[kind]
+    try:
+        with pytest.raises(UnsupportedError, match=said) as caught:
+            door.save(link, NEW)
+        assert caught.value.path == str(link)
+        if kind == "removed":
+            assert os.fstat(ends[0]).st_size == 0
+    finally:
+        for end in ends:
+            os.close(end)
+    assert names(place) == ["data", "links"]
 
 
 def test_an_error_while_a_link_is_read_is_raised(place: Path) -> None:

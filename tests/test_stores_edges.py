@@ -315,6 +315,16 @@ def test_an_error_names_what_the_caller_named(broken: Local, monkeypatch: pytest
     assert caught.value.filename == durably.probe(broken.url("o"), **broken.how()).path
 
 
+def test_a_tree_behind_the_url_of_local_files_is_asked_for_by_its_path(tmp_path: Path) -> None:
+    for url in (f"file://{tmp_path}/tree", f"durable://{tmp_path}/tree"):
+        with pytest.raises(UnsupportedError, match="by its path") as caught, durably.staged_directory(url):
+            pass
+        assert "Iceberg" not in str(caught.value)
+        with pytest.raises(UnsupportedError, match="by its path"):
+            durably.recover(url)
+    assert directories(tmp_path) == []
+
+
 # S3.
 
 

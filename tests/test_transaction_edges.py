@@ -141,6 +141,42 @@ def test_an_interrupt_whose_clearing_up_fails_leaves_the_journal(root: Path) -> 
     assert ours(root) == []
 
 
+@pytest.mark.parametrize("stays", [False, True])
+def test_an_interrupt_among_the_old_files_removes_the_others(root: Path, *, stays: bool) -> None:
+    met: list[str] = []
+
+    def hook(name: str, arguments: tuple[Any, ...]) -> None:
+        if name == "unlink" and (met or arguments[0] == JOURNAL):
+            met.append(arguments[0])
+            if len(met) == 2:
+                raise KeyboardInterrupt
+            if stays and len(met) > 2 and arguments[0] == met[1]:
+                raise _error()
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        _write_both(root, hook)
+    assert held(root) == NEW
+    assert ours(root) == ([met[1]] if stays else [])
+    assert getattr(caught.value, "leftovers", ()) == ((str(root / met[1]),) if stays else ())
+
+
+def test_an_interrupt_among_what_is_thrown_away_removes_the_others(root: Path) -> None:
+    met: list[str] = []
+
+    def hook(name: str, arguments: tuple[Any, ...]) -> None:
+        if name == "unlink":
+            met.append(arguments[0])
+            if len(met) == 1:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), use(Hooked(hook)), durably.Transaction(root) as txn:
+        for name, content in NEW.items():
+            txn.write_bytes(name, content)
+        raise ZeroDivisionError
+    assert held(root) == OLD
+    assert ours(root) == []
+
+
 def _publishing_fails(also: Hook) -> Hook:
     """The second file cannot be put in place, nor what ``also`` refuses from then on."""
     failed: list[bool] = []

@@ -234,7 +234,7 @@ class Batch:
 
     def _save(self) -> None:
         group = self._group
-        failure: BaseException = BatchError(errno.ECANCELED, "", "")
+        failure: BaseException | None = None
         try:
             group.flush()
             if self._objects is not None:
@@ -245,6 +245,7 @@ class Batch:
             failure = error
             raise
         finally:
+            failure = failure or OSError()  # not before: an interrupt there would leave the group open
             self._close(failure)
             self.receipt = self._outcome()
         if group.failed:

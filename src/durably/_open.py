@@ -89,7 +89,8 @@ def open(  # noqa: A001 # as gzip.open
     with errno ELOOP.
     ``permissions``: an explicit mode such as 0o640, exact, in place of the carried mode and ACL; None
     by default.
-    ``make_parents``: True: make missing directories on the way; False by default.
+    ``make_parents``: True: make missing directories on the way; False by default. A save that is given up
+    removes those that it has made, if they are empty.
     ``allow_in_place``: False by default; True: where no rename is possible (a bind-mounted file, a
     directory that may not be written), rewrite the old file itself from a flushed copy. None of the
     three promises remains then; the receipt says ``in_place``. The file keeps its owner, attributes and,

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _SCHEME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+.-:")
 _LOCAL_PROTOCOLS = ("", "file", "local")
+_LOCAL_URLS = ("file:", "local:", "durable:")
 
 
 def local(path: StrPath) -> str:
@@ -66,4 +67,6 @@ def _remote(path: object) -> StoreNamedError:
         "names a store, which has no way to do this in one step; save single objects there, and many that "
         "belong together through a table format (Delta Lake, Apache Iceberg); nothing was written"
     )
+    if str(path).startswith(_LOCAL_URLS):
+        message = "is a URL, and a local directory is named by its path here; nothing was written"
     return StoreNamedError(errno.ENOTSUP, message, str(path))

@@ -11,7 +11,8 @@ from durably._paths import local
 from durably._recover import recover_standing
 from durably._saving import level_kept, note_leftovers, warn_dropped
 from durably._transaction_receipt import TransactionReceipt
-from durably._txn._course import commit, commit_alone, commit_one
+from durably._txn._course import commit
+from durably._txn._course_alone import commit_alone, commit_one
 from durably._txn._root import Root
 from durably._txn._staging import Staging
 

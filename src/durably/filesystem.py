@@ -24,7 +24,7 @@ except ModuleNotFoundError as missing:
     message = "durably.filesystem needs fsspec, which is not installed: pip install 'durably[fsspec]'"
     raise ModuleNotFoundError(message, name=missing.name) from None
 
-from durably._fsspec import _entries, _install, _moving
+from durably._fsspec import _entries, _install, _moving, _touching
 from durably._fsspec._file import DurableFile
 from durably._fsspec._fsspec_transaction import DurableTransaction
 from durably._fsspec._layers import CompressedFile, TextFile
@@ -59,8 +59,7 @@ class DurableFileSystem(ManyFiles, metaclass=OneSpelling):
     is written is missing, make it, and those above it. A temporary of durably's that is gone is not
     made again.
     ``durability``, ``metadata``, ``symlinks``, ``permissions``, ``allow_in_place``: as for
-    `durably.open`; they can be given to ``open``, ``pipe_file`` and ``pipe`` as well, and so can
-    ``overwrite``.
+    `durably.open`; they can be given to what writes single files as well, and so can ``overwrite``.
 
     The file systems of equal options are one instance, pickle, and go through ``to_json``. Writing
     raises what `durably.open` and `durably.AtomicWriter.commit` raise. What makes, moves and removes
@@ -184,21 +183,8 @@ class DurableFileSystem(ManyFiles, metaclass=OneSpelling):
         target = self._strip_protocol(path)
         if truncate:
             self.pipe_file(target, b"", **kwargs)
-            return
-        try:
-            _entries.touch(target)
-        except FileNotFoundError:
-            self._make_empty(target, **kwargs)
-
-    def _make_empty(self, target: str, **kwargs: Any) -> None:
-        """Make a file that is not there, which may be staged, or be made by another meanwhile."""
-        if self.transaction_core() is not None or os.path.islink(target):
-            self.open(target, "ab", **kwargs).close()
-            return
-        try:
-            self.pipe_file(target, b"", mode="create", **kwargs)
-        except FileExistsError:
-            _entries.touch(target)
+        else:
+            _touching.touch(self, target, kwargs)
 
     # Names.
 

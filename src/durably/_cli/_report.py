@@ -16,6 +16,7 @@ from durably import (
     RecoveryConflictError,
     RecoveryNeededError,
     TornError,
+    UnsupportedError,
 )
 from durably._cli import _exit
 from durably._cli._output import OutputError, complain, put_json, shown
@@ -159,8 +160,9 @@ class Report:
             line += f"; left over: {', '.join(map(shown, leftovers))}"
         complain(line)
         if self.as_json:
+            unsupported = isinstance(error, UnsupportedError)  # whose own kinds are nobody's business
             fields = {
-                "kind": type(error).__name__,
+                "kind": UnsupportedError.__name__ if unsupported else type(error).__name__,
                 "errno": getattr(error, "errno", None),
                 "path": path,
                 "message": message,

@@ -97,6 +97,8 @@ def follow(calls: Syscalls, save: Save, found: os.stat_result) -> bool:
     if not is_followed(save):
         return False
     _check_protected(calls, save, found)
+    if save.links == 1:
+        _check_end(calls, save)
     destination = calls.readlink(save.name, dir_fd=save.directory)
     left = save.directory
     # The name is in the other directory: whether the link's own can be flushed does not matter.
@@ -139,6 +141,20 @@ def _check_protected(calls: Syscalls, save: Save, link: os.stat_result) -> None:
     if directory.st_mode & shared == shared and link.st_uid not in (calls.geteuid(), directory.st_uid):
         message = "is another user's symbolic link in a shared directory, and is not followed"
         raise PermissionError(errno.EACCES, message, save.path)
+
+
+def _check_end(calls: Syscalls, save: Save) -> None:
+    # proc(5): a link in /proc/self/fd, such as /dev/stdout leads to, reads as the name that a pipe has not
+    # and a removed file has no longer.
+    try:
+        end = calls.stat(save.name, dir_fd=save.directory)
+    except OSError:
+        return  # it dangles, or cannot be followed: seen on the way there
+    if not stat.S_ISREG(end.st_mode):
+        raise _refusal(save, end)
+    if not end.st_nlink:
+        message = "leads to a file that was removed and has no name; nothing was written"
+        raise UnsupportedError(errno.ENOTSUP, message, save.path)
 
 
 def exists(save: Save) -> FileExistsError:

@@ -8,8 +8,9 @@ import stat
 from typing import TYPE_CHECKING
 
 from durably import _commit, _names
-from durably._errors import NotDurableError
+from durably._errors import NotDurableError, StoreNamedError
 from durably._options import DURABLE, NONE, resolve
+from durably._paths import local
 from durably._save import Save
 from durably._saving import abandon
 
@@ -33,12 +34,20 @@ def in_staging(path: str) -> bool:
 
 
 def without_protocol(path: object, protocols: tuple[str, ...]) -> object:
-    """A path without the protocol of a URL, which fsspec before 2024.10 leaves there if it is not its own."""
+    """A path without the protocol of a URL, which fsspec before 2024.10 leaves there if it is not its own.
+
+    Raises ValueError for a URL of another: it would be taken for a relative path, and be made.
+    """
+    if not isinstance(path, str):
+        return path
     for protocol in protocols:
         for start in (f"{protocol}://", f"{protocol}:"):
-            if isinstance(path, str) and path.startswith(start):
+            if path.startswith(start):
                 return path[len(start) :]
-    return path
+    try:
+        return local(path)
+    except StoreNamedError:
+        raise ValueError(f"{path!r} is a URL of another file system than {protocols[0]}://") from None
 
 
 def is_temporary(path: str) -> bool:
@@ -113,11 +122,6 @@ def move(source: str, target: str, level: Durability) -> None:
         _change(target, level, done, lambda _, __: routine.calls.replace(source, target))
 
     _change(source, level, done, change)
-
-
-def touch(path: str) -> None:
-    """Set the times of a file to now. They are not flushed."""
-    _commit.routine().calls.utime(path)
 
 
 def _change(path: str, level: Durability, done: str, change: Callable[[Routine, Save], object]) -> None:

@@ -129,7 +129,7 @@ class TextFile(io.TextIOWrapper):
         super().__init__(binary, **text)
         self._binary = binary
         self.path, self.fs = binary.path, binary.fs
-        self.mode = binary.mode.replace("b", "")
+        self.mode = binary.mode.replace("b", "")  # type: ignore[misc] # as the builtin open does
 
     @property
     def receipt(self) -> Receipt | None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from fsspec.implementations.local import LocalFileSystem
 
 from durably._fsspec import _entries
+from durably._fsspec._options import saving
 from durably._fsspec._together import Together, current
 
 if TYPE_CHECKING:
@@ -37,8 +38,8 @@ class ManyFiles(LocalFileSystem):  # type: ignore[misc]
 
         def transaction_core(self) -> TransactionCore | None: ...
 
-    def cp_file(self, path1: Any, path2: Any, mode: str = "overwrite", **_: Any) -> None:
-        """Copy a file's content, or make a directory where ``path1`` is one."""
+    def cp_file(self, path1: Any, path2: Any, mode: str = "overwrite", **kwargs: Any) -> None:
+        """Copy a file's content, or make a directory where ``path1`` is one. Options as for ``open``."""
         source, target = self._strip_protocol(path1), self._strip_protocol(path2)
         if self.isdir(source):
             self.makedirs(target, exist_ok=True)
@@ -47,13 +48,15 @@ class ManyFiles(LocalFileSystem):  # type: ignore[misc]
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), source)
         if os.path.exists(target) and os.path.samefile(source, target):
             raise shutil.SameFileError(f"{source!r} and {target!r} are the same file")
-        how = "xb" if mode == "create" else "wb"
+        how, options = "xb" if mode == "create" else "wb", saving(kwargs)
         together = current(self)
         if together is not None:
             together.read(source)
         with (
             open(source, "rb", buffering=0) as old,
-            together.open(target, how, self._special(target)) if together else self.open(target, how) as new,
+            self.open(target, how, **options)
+            if together is None or options
+            else together.open(target, how, self._special(target)) as new,
         ):
             shutil.copyfileobj(old, new, _COPY_CHUNK)
 

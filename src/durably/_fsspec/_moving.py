@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-import sys
 from typing import TYPE_CHECKING
 
 from durably import _commit
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
 
 _COPY_CHUNK = 1 << 20
 _PERMISSIONS = 0o777
+_DATES_OPEN_FILES = os.utime in os.supports_fd  # not on Windows
 
 
 def move(fs: DurableFileSystem, source: str, target: str) -> None:
@@ -49,7 +49,7 @@ def move(fs: DurableFileSystem, source: str, target: str) -> None:
 
 def _copy(fs: DurableFileSystem, source: str, target: str) -> None:
     """Copy a file with its mode, its times and its attributes, before it has its name where that can be."""
-    calls = _commit.routine().calls
+    routine = _commit.routine()
     with open(source, "rb", buffering=0) as old:
         known = os.fstat(old.fileno())
         times, mode = (known.st_atime_ns, known.st_mtime_ns), known.st_mode & _PERMISSIONS
@@ -57,9 +57,9 @@ def _copy(fs: DurableFileSystem, source: str, target: str) -> None:
         with fs.open(target, "wb", metadata="fresh", symlinks="replace", permissions=mode) as new:
             shutil.copyfileobj(old, new, _COPY_CHUNK)
             new.flush()
-            if sys.platform == "linux":
-                _attributes.copy(calls, old.fileno(), new.fileno())
-            if sys.platform != "win32":
-                calls.utime(new.fileno(), ns=times)
-    if sys.platform == "win32":
-        calls.utime(target, ns=times)
+            if routine.name == "linux":
+                _attributes.copy(routine.calls, old.fileno(), new.fileno())
+            if _DATES_OPEN_FILES:
+                routine.calls.utime(new.fileno(), ns=times)
+    if not _DATES_OPEN_FILES:
+        routine.calls.utime(target, ns=times)

@@ -24,7 +24,8 @@ from durably._oneshot import bytes_of
 from durably._options import resolve
 from durably._saving import note_leftovers
 from durably._transaction_writer import TransactionWriter, stage_bytes
-from durably._txn._course import commit, commit_one
+from durably._txn._course import commit
+from durably._txn._course_alone import commit_one
 from durably._txn._names_below import parts_below
 
 if TYPE_CHECKING:
@@ -235,10 +236,7 @@ def _move(staging: MovingStaging, source: str, target: str) -> None:
         return
     if staging.root.flushes:
         _entries.flush_content(staging.root.routine, source)
-    staging.drop_below(target)
     old, new = parts_below(staging.root.path, source), parts_below(staging.root.path, target)
-    if not is_directory:
-        staging.drop_below(source)  # what was met there is gone
     aside = _put_aside(staging, target) if os.path.lexists(target) and not is_directory else None
     try:
         staging.log.move(old, new)
@@ -249,8 +247,11 @@ def _move(staging: MovingStaging, source: str, target: str) -> None:
             except OSError as failure:
                 error.add_note(f"durably: {target} is back only if the transaction fails: {failure.strerror}")
         raise
+    staging.drop_below(target)
     if is_directory:
         staging.carry(old, new)
+    else:
+        staging.drop_below(source)  # what was met there is gone
 
 
 def _take_back(staging: MovingStaging, error: BaseException) -> None:

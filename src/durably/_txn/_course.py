@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 
 from durably import _names
-from durably._errors import NotDurableError, OutcomeUnknownError, RecoveryNeededError, UnsupportedError
+from durably._errors import RecoveryNeededError, UnsupportedError
 from durably._saving import note_leftovers
 from durably._txn import _journal, _moves_back, _recovery
 from durably._txn._journal import BACK, FORWARD
@@ -113,11 +113,12 @@ def _flush_staged(root: Root, operations: list[Operation], flush: Callable[[], b
     if not flush():
         # The names of what is staged and kept come to the device before the journal that relies on them;
         # those in the root itself, with it.
-        root.flush_directories(_directories(operations))
+        root.flush_directories(directories(operations))
     _identify(root, operations)
 
 
-def _directories(operations: list[Operation]) -> Iterator[Parts]:
+def directories(operations: list[Operation]) -> Iterator[Parts]:
+    """Those that names are changed in, and those of new trees, the inner before the outer."""
     last: Parts = ()
     for each in operations:
         if each.inside is not None and each.staged is not None:
@@ -180,11 +181,11 @@ def _publish(root: Root, operations: list[Operation]) -> None:
         raise
     root.notes.steps.append("rename")
     _conclude(root, operations)
-    if root.flushes and "fsync directory" not in root.notes.skipped:
-        root.notes.steps.append("fsync directories")
     left = root.discard(_leftovers(operations))
     if left:
         root.notes.skipped["remove"] = f"left over: {', '.join(left)}"
+    if root.flushes and "fsync directory" not in root.notes.skipped:
+        root.notes.steps.append("fsync directories")
 
 
 def _leftovers(operations: list[Operation]) -> Iterator[tuple[Parts, str | None]]:
@@ -239,65 +240,3 @@ def _needed(root: Root, error: BaseException, failure: OSError, state: str) -> R
     )
     number = failure.errno or getattr(error, "errno", None) or errno.EIO
     return RecoveryNeededError(number, message, root.path)
-
-
-# One file alone: a plain save.
-
-
-def commit_alone(
-    root: Root, operation: Operation, flush: Callable[[], bool], verify: Callable[[], None]
-) -> None:
-    """As `commit_one`, but while no other transaction commits: the change rests on what was found."""
-    try:
-        root.exclude()
-        commit_one(root, operation, flush, verify)
-    finally:
-        root.admit()
-
-
-def commit_one(
-    root: Root, operation: Operation, flush: Callable[[], bool], verify: Callable[[], None]
-) -> None:
-    """Publish one operation, without a journal or a lock. Raises what a plain save raises."""
-    verify()
-    if not flush():
-        root.flush_directories(where for where in _directories([operation]) if where != operation.where)
-    for directory, each in root.visit([operation]):
-        check_old(root, directory, each)
-        if each.staged is not None:
-            each.new = identity(root.routine.lookup(directory, each.staged))
-        try:
-            _step_alone(root, directory, each)
-        except OSError as error:
-            if not _took_place(root, directory, each, error):
-                root.blame(error, each.path)
-                raise
-    root.notes.steps.append("rename" if operation.staged is not None else "unlink")
-    try:
-        root.flush_directories([operation.where])
-    except OSError as error:
-        message = f"the change is in place, but its directory could not be flushed ({error.strerror})"
-        raise NotDurableError(error.errno or errno.EIO, message, root.full(operation.path)) from error
-    if root.flushes and "fsync directory" not in root.notes.skipped:
-        root.notes.steps.append("fsync directory")
-
-
-def _step_alone(root: Root, directory: Any, operation: Operation) -> None:
-    if operation.staged is None:
-        root.entries.unlink(directory, operation.name)
-    else:
-        replace = operation.old is not None
-        root.entries.move(directory, operation.staged, directory, operation.name, replace=replace)
-
-
-def _took_place(root: Root, directory: Any, operation: Operation, error: OSError) -> bool:
-    # rename(2), BUGS: on NFS a repeated request may report a failure for a rename that happened.
-    try:
-        there = found(root, directory, operation.name)
-    except OSError:
-        message = f"the rename failed ({error.strerror}), and the target could not be checked"
-        number = error.errno or errno.EIO
-        raise OutcomeUnknownError(number, message, root.full(operation.path)) from error
-    if operation.new is None:
-        return there is None
-    return there is not None and there.st_ino == operation.new.number

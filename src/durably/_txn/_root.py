@@ -9,6 +9,7 @@ from durably import _commit, _forks
 from durably._errors import RecoveryNeededError, UnsupportedError, blame
 from durably._options import NONE
 from durably._save import Save
+from durably._saving import note_leftovers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -196,6 +197,16 @@ class Root:
 
     def discard(self, names: Iterable[tuple[Parts, str | None]]) -> tuple[str, ...]:
         """Remove temporaries, each a directory and a name. Returns the paths of those that stay."""
+        listed = list(names)
+        try:
+            return self._discard(listed)
+        except BaseException as interrupt:
+            left = self._discard(listed)  # once more, from where it broke off
+            if left:
+                note_leftovers(interrupt, left, "could not be removed")
+            raise
+
+    def _discard(self, names: list[tuple[Parts, str | None]]) -> tuple[str, ...]:
         left: list[str] = []
         last: Parts | None = None
         directory = None
