@@ -127,6 +127,7 @@ def test_a_file_that_cannot_be_read_is_told_beside_one_that_cannot_be_saved(
     assert code == _exit.NOT_DONE
     assert set(told["error"]["failed"]) == {os.path.join("dst", "a"), os.path.join("dst", "b", "c")}
     assert told["error"]["saved"] == 2
+    assert "Is a directory; 2 of 4 files could not be saved to the end, 2 were; --json tells of each" in err
     assert f"{os.path.join('src', 'b', 'c')}: No such file or directory; the target was not changed" in err
     assert set(copied(here / "dst")) == {"b/d/e", "b/d/f"}
 

@@ -80,11 +80,23 @@ def test_a_url_of_another_file_system_is_no_path(
     url: str, root: Path, fs: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(root)
-    for write in (lambda: fs.pipe_file(url, NEW), lambda: fs.open(url, "wb"), lambda: fs.makedirs(url)):
+    writes: tuple[Callable[[], object], ...] = (
+        lambda: fs.pipe_file(url, NEW),
+        lambda: fs.open(url, "wb"),
+        lambda: fs.makedirs(url),
+    )
+    for write in writes:
         with pytest.raises(ValueError, match="another file system"):
             write()
     assert not fs.exists(url)
     assert names(root) == set()
+
+
+@needs_posix  # no colon in a name of Windows
+def test_a_path_that_looks_like_a_url_is_one_from_here(
+    root: Path, fs: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(root)
     fs.pipe_file("./x://y", NEW)
     assert names(root) == {"x:", "x:/y"}
 
@@ -242,6 +254,26 @@ def test_where_only_names_have_times_they_are_set_afterwards(
     assert target.stat().st_mtime_ns == 2 * 10**9
 
 
+@needs_shared_memory
+def test_a_source_that_cannot_be_removed_is_told(root: Path, tmp_path: Path, fs: Any) -> None:
+    if root.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("both test directories are on one file system")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    source, target = root / "source", tmp_path / "target"
+    source.write_bytes(NEW)
+    table = Syscalls()
+    table.unlink = refuse
+    with use(table), pytest.raises(PermissionError) as caught:
+        fs.mv(source, target)
+    assert "is there, whole" in str(caught.value.__notes__)
+    assert caught.value.filename == str(source)
+    assert source.read_bytes() == target.read_bytes() == NEW
+    assert names(tmp_path) == {"target"}
+
+
 class Attributes(Syscalls):
     """A system whose files have attributes, some of which cannot be set."""
 
@@ -273,6 +305,39 @@ def test_attributes_go_with_a_file_as_far_as_they_can(root: Path, tmp_path: Path
         fs.mv(source, target)
     assert table.given == [("user.colour", b"green")]
     assert (target.read_bytes(), names(root)) == (NEW, set())
+
+
+class Keeping(RecordingSyscalls):
+    """For a while nothing can be removed."""
+
+    keeps = False
+
+    def _before(
+        self,
+        name: str,
+        arguments: tuple[object, ...],
+        keywords: dict[str, object],
+        function: Callable[..., Any],
+    ) -> None:
+        if self.keeps and name == "unlink":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+
+@needs_linux
+def test_what_a_move_replaces_of_the_staged_may_be_left_over(
+    root: Path, fs: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    (root / "file").write_bytes(OLD)
+    table = Keeping()
+    with use(table), fs.transaction:
+        fs.pipe_file(root / "other", NEW)
+        table.keeps = True
+        fs.mv(root / "file", root / "other")
+        table.keeps = False
+    (left,) = names(root) - {"other"}
+    assert _names.parse(left) is not None
+    assert left in caplog.text
+    assert (root / "other").read_bytes() == OLD
 
 
 class TwoMounts(RecordingSyscalls):

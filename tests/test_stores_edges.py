@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 from typing import TYPE_CHECKING, Any
 
@@ -354,6 +356,31 @@ def test_s3_that_cannot_be_swept_says_so(s3: Server) -> None:
     with pytest.raises(OSError, match="ParamValidationError") as nowhere:
         durably.sweep("s3://", **s3.how())
     assert nowhere.value.filename == "s3://"
+
+
+LEFT_OPEN = """
+import sys, durably
+file = None
+def f():
+    global file
+    writer = durably.open({url!r}, "wb", storage_options={options!r})
+    writer.file.write(b"x" * (60 << 20))
+    file = writer, durably.open({url!r}, "ab", storage_options={options!r})
+f()
+{end}
+"""
+
+
+@pytest.mark.parametrize(("end", "code"), [("", 0), ("sys.exit(3)", 3), ("1 / 0", 1)])
+def test_what_is_open_when_the_interpreter_ends_is_discarded(s3: Server, end: str, code: int) -> None:
+    s3.put("open", OLD)
+    program = LEFT_OPEN.format(url=s3.url("open"), options=s3.options, end=end)
+    command = [sys.executable, "-W", "always::ResourceWarning", "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)  # it would wait for ever
+    assert done.returncode == code, done.stderr
+    assert done.stderr.count(f"unfinished save of {s3.url('open')!r} was discarded") == 2
+    assert s3.read("open") == OLD
+    assert s3.leftovers() == []
 
 
 def test_s3_is_not_sent_a_name_that_is_not_text(s3: Server) -> None:

@@ -88,9 +88,9 @@ class PartWriter(Life["F_co"]):
     def add(self) -> None:
         """Make the file part of the batch or the transaction, which saves it at its end.
 
-        Raises ValueError where it was decided already, RuntimeError in a forked child, and OSError
-        where what was written could not be staged, which a batch under ``on_error="continue"`` tells
-        at its end instead: the file is no part of it then.
+        Raises ValueError where it was decided already, or where the batch or the transaction is over;
+        RuntimeError in a forked child; and OSError where what was written could not be staged, which a
+        batch under ``on_error="continue"`` tells at its end instead: the file is no part of it then.
         """
         if not self._is_open:
             raise ValueError(f"the file for {self.path!r} was added or thrown away already")

@@ -27,7 +27,8 @@ class staged_directory(StagedBlock):  # noqa: N801 # used like a function, as co
     0700) beside the target. Any number of processes may write into it, by its path; they must have
     closed their files before the block ends, and writers on other hosts must have flushed theirs.
     Leaving the block flushes everything in it and swaps it in; any exception throws it away. One that
-    is entered and dropped does so too, with a ResourceWarning.
+    is entered and dropped does so too, with a ResourceWarning. It is entered once, and cannot be copied or
+    pickled.
 
     Whoever looks the target up meets a whole old or a whole new tree. A reader that opens ``data/a``
     and then ``data/b`` may meet both; one that opens the directory once, and goes on from the

@@ -107,7 +107,7 @@ class Report:
             receipt = error.receipt and receipt_fields(error.receipt)
             return self._failed(error, _exit.NOT_DURABLE, message, receipt=receipt)
         if isinstance(error, BatchError):
-            return self._failed(error, _batch_code(error), message, **_batch_fields(error))
+            return self._failed(error, _batch_code(error), _batch_said(error), **_batch_fields(error))
         if isinstance(error, RecoveryNeededError | RecoveryConflictError):
             conflicts = list(getattr(error, "conflicts", ()))
             return self._failed(error, _exit.UNRECOVERED, message, conflicts=conflicts)
@@ -182,6 +182,17 @@ def _batch_code(error: BatchError) -> int:
     failed = error.receipt.failed.values()
     in_place = failed and all(isinstance(one, NotDurableError) for one in failed)
     return _exit.NOT_DURABLE if in_place else _exit.NOT_DONE
+
+
+def _batch_said(error: BatchError) -> str:
+    receipt = error.receipt
+    assert receipt is not None  # a batch that ends gives it one
+    failed, saved = len(receipt.failed), len(receipt.saved)
+    total = failed + saved + len(receipt.unsaved)
+    why = _what(receipt.failed[error.path])
+    return (
+        f"{why}; {failed} of {total} files could not be saved to the end, {saved} were; --json tells of each"
+    )
 
 
 def _batch_fields(error: BatchError) -> dict[str, object]:

@@ -44,7 +44,11 @@ def move(fs: DurableFileSystem, source: str, target: str) -> None:
     else:
         return
     _copy(fs, source, target)
-    fs.rm_file(source)
+    try:
+        fs.rm_file(source)
+    except OSError as error:
+        error.add_note(f"durably: {target} is there, whole; only the removal of {source} has failed")
+        raise
 
 
 def _copy(fs: DurableFileSystem, source: str, target: str) -> None:

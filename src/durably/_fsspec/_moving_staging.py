@@ -86,10 +86,7 @@ class MovingStaging(Staging):
             file = self.files.pop(parts, None)
             if file is not None and file.staged is not None:
                 found = True
-                try:
-                    self.root.routine.calls.unlink(os.path.join(self.root.path, *parts[:-1], file.staged))
-                except FileNotFoundError:
-                    pass  # removed with the directory
+                self.left += self.root.discard([(parts[:-1], file.staged)])
         return found
 
     def flush(self) -> bool:

@@ -170,6 +170,9 @@ class TransactionCore:
         except BaseException as failure:
             _take_back(staging, failure)
             raise
+        dropped = staging.root.notes.skipped.get("remove")
+        if dropped:
+            _log.warning("the transaction is committed; of what it has staged is %s", dropped)
         left = staging.log.discard_asides()
         if left:
             _log.warning(

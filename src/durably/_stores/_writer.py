@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 from durably import _forks
 from durably._options import resolve
@@ -26,7 +28,7 @@ class StoreWriter(AtomicWriter[Any]):
     the others it is kept in a local file until the commit.
     """
 
-    __slots__ = ("_spool", "_store")
+    __slots__ = ("__weakref__", "_spool")
 
     def __init__(self, target: Target, how: Mode, options: SaveOptions) -> None:
         self._state = _DISCARDED
@@ -39,6 +41,11 @@ class StoreWriter(AtomicWriter[Any]):
         self._stage(how)
         self._state = _OPEN
         _forks.watch_many(save, _Forsaken(self._channel, save))
+        _undecided.add(self)
+        atexit.unregister(_discard_all)
+        atexit.register(
+            _discard_all
+        )  # the last to be registered is the first to run: before the client's own
 
     def _stage(self, how: Mode) -> None:
         if how.reads or how.keeps:
@@ -83,6 +90,20 @@ class StoreWriter(AtomicWriter[Any]):
         if self._spool is not None:
             self._spool.close()
         _forks.forget_many(self._save)
+        _undecided.discard(self)
+
+
+_undecided: WeakSet[StoreWriter] = WeakSet()
+
+
+def _discard_all() -> None:
+    """Discard what is still open when the interpreter ends.
+
+    Not later, by the finalizers: the threads of fsspec's event loop and of paramiko have stopped by then, and
+    whoever asks them for something waits for ever.
+    """
+    for writer in list(_undecided):
+        writer.__del__()
 
 
 class _Forsaken:
