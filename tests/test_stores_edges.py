@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import shutil
 import subprocess
@@ -20,7 +21,7 @@ fsspec = pytest.importorskip("fsspec")
 from fsspec.implementations.memory import MemoryFileSystem  # noqa: E402
 
 import durably.stores  # noqa: E402 # needs fsspec
-from durably._stores import _table  # noqa: E402
+from durably._stores import _table, _writer  # noqa: E402
 from test_stores import NEW, OLD, Broken, Local, broken, memory, only, s3, s3fs  # noqa: E402
 
 if TYPE_CHECKING:
@@ -383,6 +384,18 @@ def test_what_is_open_when_the_interpreter_ends_is_discarded(s3: Server, end: st
     assert s3.leftovers() == []
 
 
+def test_only_what_is_open_is_discarded_at_the_end(memory: Local) -> None:
+    memory.put("o", OLD)
+    writer = durably.open(memory.url("o"), "wb")
+    durably.open(memory.url("decided"), "wb").commit()
+    with pytest.warns(ResourceWarning, match="unfinished save") as warned:
+        _writer._discard_all()
+    _writer._discard_all()
+    assert len(warned) == 1
+    assert writer.file.closed
+    assert memory.read("o") == OLD
+
+
 def test_s3_is_not_sent_a_name_that_is_not_text(s3: Server) -> None:
     with pytest.raises(OSError, match="UnicodeEncodeError") as caught:
         durably.write_bytes(s3.url("a\udcff"), NEW, **s3.how())
@@ -395,6 +408,7 @@ def test_s3_is_not_sent_a_name_that_is_not_text(s3: Server) -> None:
 @pytest.fixture(scope="module")
 def webdav() -> Iterator[Server]:
     yield from only("webdav")
+    gc.collect()  # the client's connections, while their warnings are ignored
 
 
 @pytest.mark.parametrize("slash", ["", "/"])
