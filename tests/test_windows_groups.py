@@ -14,6 +14,7 @@ from disk import NEW, OLD, names
 from durably import BatchError, UnsupportedError, testing
 from durably._commit._windows_files import PATIENCE
 from durably._syscalls import Syscalls
+from durably._txn._names_below import parts_below
 from test_windows_ends import child
 
 if TYPE_CHECKING:
@@ -229,6 +230,15 @@ def test_a_path_outside_of_a_transaction_is_refused(path: str, root: Path) -> No
             with pytest.raises(ValueError, match="root"):
                 act()
     assert names(root) == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    "path", [r"\server\share\root\x", r"C:\server\share\root\x", r"\\server\other\root\x"]
+)
+def test_a_path_on_another_drive_is_not_below_a_share(path: str) -> None:
+    with pytest.raises(ValueError, match="root"):
+        parts_below(r"\\server\share\root", path)
+    assert parts_below(r"\\server\share\root", r"//SERVER/Share\root/sub\x") == ("sub", "x")
 
 
 # Ends.

@@ -49,6 +49,11 @@ def split(path: str) -> Parts:
 
 def _relative(root: str, path: str) -> str:
     above, given = split(root), split(path)
-    if os.path.normcase("/".join(given[: len(above)])) != os.path.normcase("/".join(above)):
+    below = os.path.normcase("/".join(given[: len(above)])) == os.path.normcase("/".join(above))
+    if not below or _drive(root) != _drive(path):
         raise ValueError(f"{path!r} does not lie under the root {root!r}")
     return "/".join(given[len(above) :])
+
+
+def _drive(path: str) -> str:
+    return os.path.normcase(os.path.splitdrive(path)[0])
