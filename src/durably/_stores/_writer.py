@@ -42,10 +42,9 @@ class StoreWriter(AtomicWriter[Any]):
         self._state = _OPEN
         _forks.watch_many(save, _Forsaken(self._channel, save))
         _undecided.add(self)
+        # The last to be registered is the first to run: before the client's own.
         atexit.unregister(_discard_all)
-        atexit.register(
-            _discard_all
-        )  # the last to be registered is the first to run: before the client's own
+        atexit.register(_discard_all)
 
     def _stage(self, how: Mode) -> None:
         if how.reads or how.keeps:
