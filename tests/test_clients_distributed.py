@@ -35,12 +35,14 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     preload = tmp_path_factory.mktemp("preload") / "durable_files.py"
     preload.write_text(PRELOAD)
     settings = {"distributed.worker.preload": [str(preload)], "distributed.nanny.preload": []}
+    # Imported before the settings are made: its defaults would go with them.
+    cluster_of, client_of = distributed.LocalCluster, distributed.Client
     with (
         dask.config.set(settings),
-        distributed.LocalCluster(
+        cluster_of(
             n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=50
         ) as cluster,
-        distributed.Client(cluster) as connected,
+        client_of(cluster) as connected,
     ):
         yield connected
 
