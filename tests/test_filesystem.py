@@ -446,7 +446,7 @@ def test_removing(path: Path, fs: Any) -> None:
         fs.rm(str(path))
     with pytest.raises(FileNotFoundError) as raised:
         fs.rm(str(path / "missing"))
-    assert raised.value.filename == (path / "missing").as_posix()
+    assert os.path.normpath(raised.value.filename) == str(path / "missing")
     with pytest.raises(OSError, match="directory"):
         fs.rm_file(str(path / "a"))
     fs.rm([str(path / "c")])

@@ -386,6 +386,7 @@ def test_one_that_is_dropped_in_its_block_discards_with_a_warning(target: Path) 
     assert kept(target)
 
 
+@needs_posix  # the calls of Windows are bound by ctypes, which can no longer be imported then
 @pytest.mark.parametrize(
     "before", ["", "durably.write_bytes(sys.argv[1] + '.other', b'')"], ids=["first", "later"]
 )
