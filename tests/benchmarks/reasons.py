@@ -76,10 +76,10 @@ def _between(_: Finding, __: list[Finding]) -> str:
 
 
 def _through_fsspec(_: Finding, __: list[Finding]) -> str:
-    """A stream, and a path."""
+    """A path, and a second name."""
     return (
-        "a file goes through fsspec's open as a stream, and its real path is looked up: about twice the "
-        "processor's time of a bare durably.Transaction, and here the disk needs little more than that."
+        "for each file its real path is looked up, and the old one gets a second name until the commit is "
+        "over: work for the processor, and here the disk needs little more time than that."
     )
 
 
