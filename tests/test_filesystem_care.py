@@ -18,6 +18,7 @@ import fsspec
 import doors
 import durably
 from capabilities import needs_linux, needs_modes, needs_posix, needs_shared_memory, needs_symlinks
+from disk import Refusing
 from durably import _names, filesystem
 from durably._fsspec import _moving
 from durably.testing import RecordingSyscalls, Syscalls, use
@@ -307,66 +308,35 @@ def test_attributes_go_with_a_file_as_far_as_they_can(root: Path, tmp_path: Path
     assert (target.read_bytes(), names(root)) == (NEW, set())
 
 
-class Keeping(RecordingSyscalls):
-    """For a while nothing can be removed."""
-
-    keeps = False
-
-    def _before(
-        self,
-        name: str,
-        arguments: tuple[object, ...],
-        keywords: dict[str, object],
-        function: Callable[..., Any],
-    ) -> None:
-        if self.keeps and name == "unlink":
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-
-
 @needs_linux
 def test_what_a_move_replaces_of_the_staged_may_be_left_over(
     root: Path, fs: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     (root / "file").write_bytes(OLD)
-    table = Keeping()
+    table = Refusing()
     with use(table), fs.transaction:
         fs.pipe_file(root / "other", NEW)
-        table.keeps = True
+        table.errors["unlink"] = errno.EACCES
         fs.mv(root / "file", root / "other")
-        table.keeps = False
+        table.errors.clear()
     (left,) = names(root) - {"other"}
     assert _names.parse(left) is not None
     assert left in caplog.text
     assert (root / "other").read_bytes() == OLD
 
 
-class TwoMounts(RecordingSyscalls):
-    """For a while no rename reaches another place on the same file system, as under a bind mount."""
-
-    apart = False
-
-    def _before(
-        self,
-        name: str,
-        arguments: tuple[object, ...],
-        keywords: dict[str, object],
-        function: Callable[..., Any],
-    ) -> None:
-        if self.apart and name in ("replace", "renameat2", "link"):
-            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
-
-
 @needs_linux
 def test_a_transaction_moves_nothing_to_another_mount(root: Path, fs: Any) -> None:
     (root / "file").write_bytes(OLD)
     (root / "other").mkdir()
-    table = TwoMounts()
+    table = Refusing()
     with use(table), fs.transaction:
         fs.pipe_file(root / "other" / "file", NEW)
-        table.apart = True
+        # As between two bind mounts of one file system.
+        table.errors.update(replace=errno.EXDEV, renameat2=errno.EXDEV, link=errno.EXDEV)
         with pytest.raises(durably.UnsupportedError, match="nothing was"):
             fs.mv(root / "file", root / "other" / "file")
-        table.apart = False
+        table.errors.clear()
     assert names(root) == {"file", "other", "other/file"}
     assert (root / "file").read_bytes() == OLD
     assert (root / "other" / "file").read_bytes() == NEW  # what was staged is staged yet

@@ -22,6 +22,7 @@ pytest.importorskip("fsspec", reason="fsspec is not installed")
 import doors
 import durably
 from capabilities import needs_linux, needs_posix, needs_symlinks
+from disk import Refusing
 from durably import _forks, filesystem
 from durably._fsspec import _moving_staging
 from durably.testing import RecordingSyscalls, Syscalls, every_failure, use
@@ -35,24 +36,6 @@ OLD, NEW = doors.OLD, doors.NEW
 
 class BrokenError(Exception):
     pass
-
-
-class Refusing(RecordingSyscalls):
-    """A system that refuses some calls."""
-
-    def __init__(self, *refused: str) -> None:
-        super().__init__()
-        self.refused = refused
-
-    def _before(
-        self,
-        name: str,
-        arguments: tuple[object, ...],
-        keywords: dict[str, object],
-        function: Callable[..., Any],
-    ) -> None:
-        if name in self.refused:
-            raise OSError(errno.EIO, os.strerror(errno.EIO))
 
 
 class Overtaking(RecordingSyscalls):
@@ -119,7 +102,7 @@ def test_a_temporary_that_cannot_be_removed_is_told_in_a_note(path: Path, fs: An
     with use(calls, doors.POSIX.system), pytest.raises(BrokenError) as raised:
         with fs.open(path, "wb") as file:
             file.write(NEW)
-            calls.refused = ("unlink",)
+            calls.errors["unlink"] = errno.EIO
             raise BrokenError
     (left,) = temporaries(path.parent)
     assert str(left) in "".join(raised.value.__notes__)
@@ -315,7 +298,11 @@ def test_what_cannot_be_thrown_aside_is_left_over_and_told(
     path: Path, fs: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     path.write_bytes(OLD)
-    with use(Refusing("unlink")), caplog.at_level(logging.WARNING, "durably.filesystem"), fs.transaction:
+    with (
+        use(Refusing(unlink=errno.EIO)),
+        caplog.at_level(logging.WARNING, "durably.filesystem"),
+        fs.transaction,
+    ):
         fs.rm(path)
     left = temporaries(path.parent)
     assert len(left) == 2
