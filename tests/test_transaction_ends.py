@@ -189,3 +189,53 @@ def test_a_leftover_is_named_once(root: Path) -> None:
     assert len(left) == len(set(left))
     assert set(left) == {os.path.join(root, each) for each in ours(root)}
     assert held(root) == OLD
+
+
+# What an end does once more, and last.
+
+
+class BreakingOff(RecordingSyscalls):
+    """The N-th removal of a temporary is interrupted, before it is made."""
+
+    def __init__(self, at: int) -> None:
+        super().__init__()
+        self.left = at
+
+    def _before(self, name: str, arguments: Any, keywords: Any, function: Any) -> None:
+        if name == "unlink" and _names.parse(arguments[0]):
+            self.left -= 1
+            if not self.left:
+                raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("at", [1, 2])
+@pytest.mark.parametrize("fails", [False, True])
+def test_an_interrupted_clearing_up_goes_on(root: Path, at: int, fails: bool) -> None:
+    table = BreakingOff(at)
+    with use(table), pytest.raises(KeyboardInterrupt), durably.Transaction(root) as txn:
+        txn.write_bytes("a", b"new a")
+        txn.write_bytes("b", b"new b")
+        if fails:
+            raise ZeroDivisionError
+    assert table.left <= 0
+    assert held(root) == (OLD if fails else {**OLD, "a": b"new a", "b": b"new b"})
+    assert ours(root) == []
+
+
+SINGLE: dict[str, Callable[[durably.Transaction], object]] = {
+    "new": lambda txn: txn.write_bytes("new", b"new"),
+    "replaced": lambda txn: txn.write_bytes("a", b"new"),
+    "removed": lambda txn: txn.remove("a"),
+    "expected": lambda txn: txn.write_bytes("a", b"new", expect=OLD["a"]),
+}
+
+
+@pytest.mark.parametrize("change", SINGLE)
+def test_the_directory_of_a_single_change_is_flushed_after_it(root: Path, change: str) -> None:
+    table = RecordingSyscalls()
+    with use(table), durably.Transaction(root) as txn:
+        SINGLE[change](txn)
+    named = max(
+        at for at, name in enumerate(table.names) if name in ("replace", "renameat2", "link", "unlink")
+    )
+    assert "fsync" in table.names[named:]
