@@ -111,7 +111,7 @@ def terms_as_a_list(
 
 
 def hide_private_rooms(app: Sphinx, domain: str, kind: str, content: desc_content) -> None:
-    """Show `durably._options.Promise` as `Promise`: the room is nobody's business."""
+    """Show `durably._types.Promise` as `Promise`: the room is nobody's business."""
     for name in content.parent.findall(addnodes.desc_addname):
         if "._" in name.astext():
             name.parent.remove(name)

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from durably._options import Promise
-    from durably._promises import Row
+    from durably._system.promises import Row
+    from durably._receipts import Promise
 
 HERE = Path(__file__).resolve().parent
 SYSTEMS = ("linux", "macos", "windows")
@@ -113,7 +113,7 @@ def answers(system: str, row: Row) -> dict[tuple[str, ...], list[str]]:
 
 def rows(system: str) -> list[Row]:
     """The lines of the table of promises that speak of this system."""
-    from durably._promises import TABLE
+    from durably._system.promises import TABLE
 
     return [row for row in TABLE if row.system == system]
 

@@ -206,7 +206,7 @@ def _tried_on_windows(act: Callable[[Any, Path], str]) -> str:
     """What ``act`` answers, given the calls of Windows and a file of its own; or that it failed."""
     if windows():
         return windows()
-    from durably._native import windows as win
+    from durably._system.native import win32 as win
 
     with tempfile.TemporaryDirectory() as place:
         path = Path(place, "file")

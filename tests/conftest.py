@@ -9,7 +9,8 @@ import pytest
 
 import durably
 from doors import folder
-from durably import _commit, _forks
+from durably import _commit
+from durably._system import fork
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -51,10 +52,10 @@ def path() -> Iterator[Path]:
 @pytest.fixture
 def as_child() -> Iterator[Callable[[], None]]:
     """Calling it makes this process the child of a fork, as far as durably knows."""
-    before, live, many = _forks.generation, dict(_forks._live), dict(_forks._many)
-    _forks._live.clear()
-    _forks._many.clear()
-    yield _forks._in_child
-    _forks.generation = before
-    _forks._live.update(live)
-    _forks._many.update(many)
+    before, live, many = fork.generation, dict(fork._live), dict(fork._many)
+    fork._live.clear()
+    fork._many.clear()
+    yield fork._in_child
+    fork.generation = before
+    fork._live.update(live)
+    fork._many.update(many)

@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
 
 import durably
 from capabilities import shared_memory
-from durably import NotDurableError, Receipt, _names
-from durably._syscalls import Syscalls
+from durably import NotDurableError, Receipt
+from durably._system import temp_names
+from durably._system.syscalls import Syscalls
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -421,13 +422,13 @@ def whole(staged: str) -> bytes:
 
 def spares() -> set[str]:
     """The temporaries of this process that lie in the spare directory."""
-    made = ((entry, _names.parse(entry)) for entry in os.listdir(SPARE))
+    made = ((entry, temp_names.parse(entry)) for entry in os.listdir(SPARE))
     return {entry for entry, made_by in made if made_by is not None and made_by[1].process == os.getpid()}
 
 
 def is_temporary(entry: str) -> bool:
     """Whether a name is exactly of the pattern that `durably.sweep` looks at."""
-    return _names.parse(entry) is not None
+    return temp_names.parse(entry) is not None
 
 
 def at_once(bodies: list[Callable[[], T]]) -> list[T]:

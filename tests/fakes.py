@@ -12,11 +12,11 @@ import stat
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from durably._commit._flags import F_SETFL
-from durably._native import darwin as mac
-from durably._native import linux
-from durably._native import windows as win
-from durably._syscalls import Syscalls, _missing
+from durably._commit.posix.flags import F_SETFL
+from durably._system.native import darwin as mac
+from durably._system.native import linux
+from durably._system.native import win32 as win
+from durably._system.syscalls import Syscalls, _missing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

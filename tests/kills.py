@@ -11,7 +11,7 @@ from durably.testing import RecordingSyscalls
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from durably._syscalls import Syscalls
+    from durably._system.syscalls import Syscalls
 
 
 class Killing(RecordingSyscalls):

@@ -10,7 +10,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from capabilities import find
-from durably import _mounts
+from durably._system import mounts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,12 +49,12 @@ def _mount(*arguments: str, directory: Path) -> Iterator[None]:
     _leave()
     _run("mount", *arguments, str(directory))
     # The kernel gives the number of a mount that is gone to the next; durably remembers for a second.
-    _mounts._cache.clear()
+    mounts._cache.clear()
     try:
         yield
     finally:
         _run("umount", str(directory))
-        _mounts._cache.clear()
+        mounts._cache.clear()
 
 
 def _image(kind: str, directory: Path, make: tuple[str, ...]) -> Path:

@@ -26,7 +26,7 @@ from capabilities import (
 from disk import Refusing, as_nobody, mode, names, run, untouched
 from doors import LEVELS, LINUX, NEW, OLD, WAYS, Door, Way, attempt, in_child, prepare, read, shown
 from durably import Batch, BatchError, NotDurableError
-from durably._syscalls import Syscalls
+from durably._system.syscalls import Syscalls
 from durably.testing import RecordingSyscalls, every_failure, use
 from fakes import FakeMacOS, FakeWindows
 from kills import Killing, killed
@@ -51,10 +51,10 @@ CASES = [(door, state) for door in ONE for state in door.states]
 @pytest.fixture
 def shared(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have few files flushed together, also in memory."""
-    monkeypatch.setattr("durably._staging.OPEN_FILES", 3)
-    monkeypatch.setattr("durably._disk._WORTHWHILE", 1)
-    monkeypatch.setattr("durably._commit._linux.Linux.common_flush", lambda self, directory: "8:1")
-    monkeypatch.setattr("durably._commit._linux.Linux.is_quiet", lambda self, files, size: True)
+    monkeypatch.setattr("durably._batch.staging.OPEN_FILES", 3)
+    monkeypatch.setattr("durably._batch.flush_group._WORTHWHILE", 1)
+    monkeypatch.setattr("durably._commit.linux.strategy.Linux.common_flush", lambda self, directory: "8:1")
+    monkeypatch.setattr("durably._commit.linux.strategy.Linux.is_quiet", lambda self, files, size: True)
 
 
 class Plain(Syscalls):
@@ -228,7 +228,7 @@ def test_the_flushes(level: Any, tmp_path: Path, shared: None) -> None:
 def test_each_file_is_flushed_where_one_flush_is_no_proof_or_slower(
     place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from durably._commit._linux import Linux
+    from durably._commit.linux.strategy import Linux
 
     monkeypatch.setattr(Linux, "common_flush", lambda self, directory: "" if place == "unknown" else "8:1")
     monkeypatch.setattr(Linux, "is_quiet", lambda self, files, size: place != "busy")
@@ -256,12 +256,12 @@ def test_each_file_is_flushed_where_one_flush_is_no_proof_or_slower(
 def test_whether_others_have_much_to_write(
     dirty: int, files: int, size: int, quiet: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from durably._commit import _linux
+    from durably._commit.linux import strategy
 
     memory = tmp_path / "meminfo"
     memory.write_text(f"MemTotal: 24000000 kB\nDirty:  {dirty << 10} kB\nWriteback: 0 kB\n")
-    monkeypatch.setattr(_linux, "_MEMORY", str(memory))
-    assert _linux.Linux(Syscalls()).is_quiet(files, size) is quiet
+    monkeypatch.setattr(strategy, "_MEMORY", str(memory))
+    assert strategy.Linux(Syscalls()).is_quiet(files, size) is quiet
 
 
 def test_a_flush_is_by_the_descriptor_that_wrote_or_by_one_from_before(tmp_path: Path) -> None:
@@ -506,7 +506,7 @@ def test_one_call_fails(door: Door, state: str, way: Way, level: str, path: Path
 def test_one_call_of_many_files_fails(
     on_error: Any, way: Way, several: bool, path: Path, shared: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("durably._places._PINNED", 1)
+    monkeypatch.setattr("durably._batch.directories._PINNED", 1)
     targets = [path.parent / (f"{number % 2}" if several else "") / str(number) for number in range(5)]
     for table in every_failure(system=way.system, base=way.base()):
         prepare(path, "new")
@@ -653,7 +653,7 @@ def test_an_interrupt_that_is_caught_in_the_block_loses_nothing_in_silence(
     number: int, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It breaks off the flushes of files that were added before."""
-    monkeypatch.setattr("durably._staging.OPEN_FILES", 5)  # the first has its own directory
+    monkeypatch.setattr("durably._batch.staging.OPEN_FILES", 5)  # the first has its own directory
 
     class Once(Syscalls):
         def __init__(self) -> None:
@@ -822,7 +822,7 @@ def test_one_directory_flush_for_each_directory(places: int, path: Path) -> None
 
 def test_a_directory_that_was_closed_and_replaced(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only the directories that stay open can be moved about."""
-    monkeypatch.setattr("durably._places._PINNED", 1)
+    monkeypatch.setattr("durably._batch.directories._PINNED", 1)
     (path.parent / "a").mkdir()
     (path.parent / "b").mkdir()
     with pytest.raises(BatchError) as caught, Batch(on_error="continue") as batch:
@@ -886,7 +886,7 @@ def test_on_a_disk_of_its_own_one_flush_does(tmp_path: Path) -> None:
 
 def _on_ext4(tmp_path: Path) -> None:
     with mounted("ext4", tmp_path / "disk") as disk, pytest.MonkeyPatch.context() as patch:
-        patch.setattr("durably._commit._linux.Linux.is_quiet", lambda self, files, size: True)
+        patch.setattr("durably._commit.linux.strategy.Linux.is_quiet", lambda self, files, size: True)
         with use(table := RecordingSyscalls()), Batch() as batch:
             for number in range(MANY):
                 batch.write_bytes(disk / str(number), NEW)
@@ -963,7 +963,7 @@ def test_what_a_living_batch_has_staged_is_not_swept(path: Path, monkeypatch: py
         for seen in (True, False):
             if not seen:
                 # As from another process space, whose numbers say nothing: only the lock tells.
-                monkeypatch.setattr("durably._names._process_space", lambda: "1")
+                monkeypatch.setattr("durably._system.temp_names._process_space", lambda: "1")
             swept = in_child(lambda: durably.sweep(path.parent, older_than=0))
             assert len(swept) == 100
             assert not any(each.removed for each in swept)
@@ -983,7 +983,7 @@ def test_what_a_killed_batch_has_staged_is_swept_from_another_process_space(
 
     assert in_child(lambda: killed(die))
     assert len(names(path.parent)) == 100
-    monkeypatch.setattr("durably._names._process_space", lambda: "1")
+    monkeypatch.setattr("durably._system.temp_names._process_space", lambda: "1")
     told = durably.sweep(path.parent, older_than=0, dry_run=True)
     assert {each.reason for each in told} == {"its lock is free"}
     assert len(names(path.parent)) == 100
@@ -1002,7 +1002,7 @@ def test_a_directory_that_others_have_locked(path: Path, monkeypatch: pytest.Mon
             batch.write_bytes(path, NEW)
             os.close(lock)
             lock = -1
-            monkeypatch.setattr("durably._names._process_space", lambda: "1")
+            monkeypatch.setattr("durably._system.temp_names._process_space", lambda: "1")
             (swept,) = in_child(lambda: durably.sweep(path.parent, older_than=0))
             assert not swept.removed
             monkeypatch.undo()
@@ -1040,7 +1040,7 @@ def test_on_other_systems_each_file_is_flushed(
     system: str, on_error: Any, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And when a call fails, the same holds as here."""
-    monkeypatch.setattr("durably._staging.OPEN_FILES", 3)
+    monkeypatch.setattr("durably._batch.staging.OPEN_FILES", 3)
     targets = [path.parent / str(number) for number in range(5)]
     base = FakeWindows if system == "win32" else FakeMacOS
     for table in every_failure(system=system, base=base()):
@@ -1066,9 +1066,9 @@ def test_on_other_systems_each_file_is_flushed(
 
 def test_a_batch_on_windows_is_told_from_a_dead_one(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By a handle on the directory, as a closed file has none of its own."""
-    monkeypatch.setattr("durably._staging.OPEN_FILES", 3)
-    monkeypatch.setattr("durably._names._boot", lambda: "0")
-    durably._names.forget()
+    monkeypatch.setattr("durably._batch.staging.OPEN_FILES", 3)
+    monkeypatch.setattr("durably._system.temp_names._boot", lambda: "0")
+    durably._system.temp_names.forget()
     try:
         fake = FakeWindows()
         with use(fake, "win32"):
@@ -1079,13 +1079,13 @@ def test_a_batch_on_windows_is_told_from_a_dead_one(path: Path, monkeypatch: pyt
                 assert len(swept) == 5
                 assert not any(each.removed for each in swept), swept
             assert names(path.parent) == [str(number) for number in range(5)]
-            left = path.with_name(durably._names.fresh("b"))
+            left = path.with_name(durably._system.temp_names.fresh("b"))
             left.write_bytes(b"")
             (one_left,) = durably.sweep(path.parent, older_than=0)
             assert one_left.removed
             assert not left.exists()
     finally:
-        durably._names.forget()
+        durably._system.temp_names.forget()
 
 
 @needs_posix

@@ -13,7 +13,7 @@ from capabilities import needs_linux, needs_posix, needs_proc
 from disk import NEW, OLD, names
 from doors import descriptors, named_leftovers
 from durably import Batch, BatchError
-from durably._syscalls import Syscalls
+from durably._system.syscalls import Syscalls
 from durably.testing import RecordingSyscalls, use
 from fakes import FakeWindows
 
@@ -27,10 +27,10 @@ pytestmark = [needs_posix, needs_linux, needs_proc]
 @pytest.fixture
 def shared(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have few files flushed together, also in memory."""
-    monkeypatch.setattr("durably._staging.OPEN_FILES", 3)
-    monkeypatch.setattr("durably._disk._WORTHWHILE", 1)
-    monkeypatch.setattr("durably._commit._linux.Linux.common_flush", lambda self, directory: "8:1")
-    monkeypatch.setattr("durably._commit._linux.Linux.is_quiet", lambda self, files, size: True)
+    monkeypatch.setattr("durably._batch.staging.OPEN_FILES", 3)
+    monkeypatch.setattr("durably._batch.flush_group._WORTHWHILE", 1)
+    monkeypatch.setattr("durably._commit.linux.strategy.Linux.common_flush", lambda self, directory: "8:1")
+    monkeypatch.setattr("durably._commit.linux.strategy.Linux.is_quiet", lambda self, files, size: True)
 
 
 def failed(number: int) -> OSError:
@@ -68,7 +68,7 @@ def end(batch: Batch, caught: list[BatchError]) -> None:
 def test_a_directory_that_was_replaced_while_a_file_is_on_its_way(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("durably._places._PINNED", 1)
+    monkeypatch.setattr("durably._batch.directories._PINNED", 1)
     for name in "ab":
         path.with_name(name).mkdir()
     caught: list[BatchError] = []

@@ -19,10 +19,14 @@ import pytest
 
 import durably
 from capabilities import needs_file_system, needs_mount, needs_open_files_replaced, needs_posix, needs_proc
-from durably import __main__, _cli, _names, testing
-from durably._cli import _copying, _exit, _options, _write
-from durably._cli._output import shown
-from durably._cli._report import Report
+from durably import __main__, testing
+from durably._cli import copying, exit_codes
+from durably._cli import main as command_line
+from durably._cli import options as _options
+from durably._cli import write as _write
+from durably._cli.output import shown
+from durably._cli.report import Report
+from durably._system import temp_names
 from mounts import mounted
 
 if TYPE_CHECKING:
@@ -64,7 +68,7 @@ class Cli:
         with self._input.open() as file:
             self._monkeypatch.setattr(sys, "stdin", file)
             with testing.use(calls) if calls else nullcontext():
-                code = _cli.run([str(argument) for argument in arguments])
+                code = command_line.run([str(argument) for argument in arguments])
         return Done(code, *map(str, self._capsys.readouterr()))
 
 
@@ -249,7 +253,7 @@ def test_closed_standard_input_is_an_error(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], old: Path
 ) -> None:
     monkeypatch.setattr(sys, "stdin", None)
-    assert _cli.run(["write", "file"]) == 1
+    assert command_line.run(["write", "file"]) == 1
     assert capsys.readouterr().err == "durably: file: standard input is closed; the target was not changed\n"
     assert old.read_bytes() == b"old"
 
@@ -272,7 +276,7 @@ def test_standard_input_that_does_not_block_is_read_to_its_end(
     with os.fdopen(reader) as file:
         monkeypatch.setattr(sys, "stdin", file)
         thread.start()
-        assert _cli.run(["write", "file", "-q"]) == 0
+        assert command_line.run(["write", "file", "-q"]) == 0
         thread.join()
     assert old.read_bytes() == b"one two"
 
@@ -283,7 +287,7 @@ def test_standard_input_that_cannot_be_read_is_an_error(
 ) -> None:
     with open("/proc/self/mem", encoding="latin-1") as unreadable:
         monkeypatch.setattr(sys, "stdin", unreadable)
-        assert _cli.run(["write", "file"]) == 1
+        assert command_line.run(["write", "file"]) == 1
     message = f"standard input cannot be read: {os.strerror(errno.EIO)}; the target was not changed"
     assert capsys.readouterr().err == f"durably: file: {message}\n"
     assert old.read_bytes() == b"old"
@@ -516,7 +520,7 @@ def test_an_ignored_signal_stays_ignored() -> None:
     assert sys.platform != "win32"
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        with _exit.stoppable():
+        with exit_codes.stoppable():
             signal.raise_signal(signal.SIGHUP)
             assert signal.getsignal(signal.SIGTERM) not in (signal.SIG_DFL, signal.SIG_IGN)
     finally:
@@ -746,12 +750,12 @@ def test_long_copies_show_their_progress_on_a_terminal(
     assert sys.platform != "win32"
     import pty  # there is none on Windows
 
-    monkeypatch.setattr(_copying, "_LONG", long)
+    monkeypatch.setattr(copying, "_LONG", long)
     monkeypatch.setenv("TERM", "xterm")
     terminal, end = pty.openpty()
     with os.fdopen(end, "w") as stderr, testing.use(failing(ficlone=errno.EXDEV), "linux"):
         monkeypatch.setattr(sys, "stderr", stderr)
-        assert _cli.run(["copy", "source", "file", "--quiet"]) == 0
+        assert command_line.run(["copy", "source", "file", "--quiet"]) == 0
         stderr.write("end")
         stderr.flush()
         shown_there = b""
@@ -804,7 +808,7 @@ def dead(here: Path) -> Path:
     """What a process that is gone left behind."""
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait()
-    maker = _names.this_process()
+    maker = temp_names.this_process()
     maker.process = process.pid
     path = here / f".durably-f-{maker}-0123456789abcdef.tmp"
     path.write_bytes(b"half")
@@ -909,7 +913,7 @@ def test_a_closed_standard_output_is_an_error(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "stdout", None)
-    assert _cli.run(["probe"]) == 7
+    assert command_line.run(["probe"]) == 7
     assert "it is closed" in capsys.readouterr().err
 
 
@@ -919,8 +923,8 @@ def test_help_to_a_broken_standard_output(
     def broken(*_: object, **__: object) -> None:
         raise OSError(errno.EIO, "broken")
 
-    monkeypatch.setattr(_cli.cli, "main", broken)
-    assert _cli.run(["--help"]) == 7
+    monkeypatch.setattr(command_line.cli, "main", broken)
+    assert command_line.run(["--help"]) == 7
     assert capsys.readouterr().err == "durably: standard output: broken\n"
 
 
@@ -928,7 +932,7 @@ def test_nothing_goes_to_standard_output_where_standard_error_is_closed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "stderr", None)
-    assert _cli.run(["probe", "no/file"]) == 1
+    assert command_line.run(["probe", "no/file"]) == 1
     assert capsys.readouterr().out == ""
 
 
@@ -938,7 +942,7 @@ def test_a_full_standard_error_changes_no_exit_code(monkeypatch: pytest.MonkeyPa
     os.close(reader)
     unwritable = os.fdopen(os.dup(writer), "w", buffering=1)
     monkeypatch.setattr(sys, "stderr", unwritable)
-    assert _cli.run(["probe", "no/file"]) == 1
+    assert command_line.run(["probe", "no/file"]) == 1
     monkeypatch.undo()
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, unwritable.fileno())
@@ -984,7 +988,7 @@ def test_an_output_in_another_encoding(cli: Cli, here: Path) -> None:
 @pytest.mark.parametrize("code", range(8))
 def test_every_exit_code_is_documented_in_both_places(code: int) -> None:
     assert f"\n    {code}  " in str(__main__.__doc__)
-    assert f"\n  {code}  " in _exit.EPILOG
+    assert f"\n  {code}  " in exit_codes.EPILOG
 
 
 def test_help_has_the_exit_codes_and_version_the_version(cli: Cli) -> None:
@@ -1041,8 +1045,8 @@ def test_another_missing_module_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -
     for name in [name for name in sys.modules if "durably._cli" in name]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.delattr(durably, "_cli")
-    monkeypatch.setitem(sys.modules, "durably._cli._copy", None)
-    with pytest.raises(ModuleNotFoundError, match="_copy"):
+    monkeypatch.setitem(sys.modules, "durably._cli.copy", None)
+    with pytest.raises(ModuleNotFoundError, match=r"_cli\.copy"):
         __main__.main()
 
 

@@ -14,8 +14,10 @@ import pytest
 
 from capabilities import SHARED_MEMORY, needs_posix, needs_root, needs_shared_memory, needs_unprivileged_user
 from disk import as_nobody, mode, names
-from durably import _cli, _names, testing
-from durably._cli import _copy_tree, _copying, _exit
+from durably import testing
+from durably._cli import copy_tree, copying, exit_codes
+from durably._cli import main as command_line
+from durably._system import temp_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,7 +36,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         (tmp_path / "src" / name).write_bytes(data)
     (tmp_path / "src" / "empty").mkdir()
     yield tmp_path
-    assert not [name for _, _, found in os.walk(tmp_path) for name in found if _names.parse(name)]
+    assert not [name for _, _, found in os.walk(tmp_path) for name in found if temp_names.parse(name)]
 
 
 def copied(directory: Path) -> dict[str, bytes]:
@@ -46,7 +48,7 @@ def copied(directory: Path) -> dict[str, bytes]:
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, Any, str]:
-    code = _cli.run(["copy", "--batch", "--json", *arguments])
+    code = command_line.run(["copy", "--batch", "--json", *arguments])
     out, err = capsys.readouterr()
     return code, json.loads(out) if out else None, err
 
@@ -59,7 +61,7 @@ def test_a_tree_is_copied(here: Path, capsys: pytest.CaptureFixture[str]) -> Non
     (here / "dst" / "b" / "c").write_bytes(b"old")
     (here / "dst" / "b" / "c").chmod(0o604)
     code, told, err = run(capsys, "src", "dst")
-    assert (code, err) == (_exit.DONE, "")
+    assert (code, err) == (exit_codes.DONE, "")
     assert copied(here / "dst") == {**FILES, "stays": b""}
     assert told["saved"] == len(FILES)
     assert told["size"] == sum(map(len, FILES.values()))
@@ -71,7 +73,7 @@ def test_a_tree_is_copied(here: Path, capsys: pytest.CaptureFixture[str]) -> Non
 def test_they_are_flushed_together(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     calls = testing.RecordingSyscalls()
     with testing.use(calls):
-        assert run(capsys, "src", "dst")[0] == _exit.DONE
+        assert run(capsys, "src", "dst")[0] == exit_codes.DONE
     first = min(at for at, name in enumerate(calls.names) if name == "replace")
     flushes = [at for at, name in enumerate(calls.names) if name in ("fsync", "syncfs")]
     assert flushes
@@ -85,7 +87,7 @@ def test_a_file_that_cannot_be_saved(
 ) -> None:
     (here / "dst" / "a").mkdir(parents=True)
     code, told, err = run(capsys, "src", "dst", "--on-error", on_error)
-    assert code == _exit.NOT_DONE
+    assert code == exit_codes.NOT_DONE
     assert set(copied(here / "dst")) == set(kept)
     assert told["error"]["errno"] == errno.EISDIR
     assert told["error"]["path"] == os.path.join("dst", "a")
@@ -102,9 +104,12 @@ def test_a_file_that_cannot_be_read(here: Path) -> None:
     (here / "dst").chmod(0o777)
 
     def copy() -> None:
-        assert _cli.run(["copy", "--batch", "src", "dst"]) == _exit.NOT_DONE
+        assert command_line.run(["copy", "--batch", "src", "dst"]) == exit_codes.NOT_DONE
         assert names(here / "dst") == []
-        assert _cli.run(["copy", "--batch", "src", "dst", "--on-error", "continue"]) == _exit.NOT_DONE
+        assert (
+            command_line.run(["copy", "--batch", "src", "dst", "--on-error", "continue"])
+            == exit_codes.NOT_DONE
+        )
 
     here.chmod(0o755)
     as_nobody(here / "dst", copy)
@@ -114,17 +119,17 @@ def test_a_file_that_cannot_be_read(here: Path) -> None:
 def test_a_file_that_cannot_be_read_is_told_beside_one_that_cannot_be_saved(
     here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    listed = _copy_tree._files
+    listed = copy_tree._files
 
     def vanishing(source: str) -> list[tuple[str, int]]:
         found = list(listed(source))
         (here / "src" / "b" / "c").unlink()
         return found
 
-    monkeypatch.setattr(_copy_tree, "_files", vanishing)
+    monkeypatch.setattr(copy_tree, "_files", vanishing)
     (here / "dst" / "a").mkdir(parents=True)
     code, told, err = run(capsys, "src", "dst", "--on-error", "continue")
-    assert code == _exit.NOT_DONE
+    assert code == exit_codes.NOT_DONE
     assert set(told["error"]["failed"]) == {os.path.join("dst", "a"), os.path.join("dst", "b", "c")}
     assert told["error"]["saved"] == 2
     assert "Is a directory; 2 of 4 files could not be saved to the end, 2 were; --json tells of each" in err
@@ -140,16 +145,16 @@ def test_a_file_that_goes_after_it_was_listed(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    listed = _copy_tree._files
+    listed = copy_tree._files
 
     def vanishing(source: str) -> list[tuple[str, int]]:
         found = list(listed(source))
         (here / "src" / "a").unlink()
         return found
 
-    monkeypatch.setattr(_copy_tree, "_files", vanishing)
+    monkeypatch.setattr(copy_tree, "_files", vanishing)
     code, told, err = run(capsys, "src", "dst", "--on-error", on_error)
-    assert code == _exit.NOT_DONE
+    assert code == exit_codes.NOT_DONE
     assert "No such file" in err
     if kept:
         assert list(told["failed"]) == [os.path.join("dst", "a")]
@@ -176,7 +181,7 @@ def test_what_is_not_kept_is_told(here: Path, capsys: pytest.CaptureFixture[str]
         (target / "a").touch()
         os.chown(target / "a", 12345, 12345)
         with testing.use(Owned()):
-            assert _cli.run(["copy", "--batch", *["--quiet"] * quiet, "src", made]) == _exit.DONE
+            assert command_line.run(["copy", "--batch", *["--quiet"] * quiet, "src", made]) == exit_codes.DONE
         assert copied(target) == FILES
     told = capsys.readouterr().err
     assert ("'durable' was asked for and is not kept" in told) is not quiet
@@ -184,7 +189,7 @@ def test_what_is_not_kept_is_told(here: Path, capsys: pytest.CaptureFixture[str]
 
 
 def test_what_is_kept_needs_no_word(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert _cli.run(["copy", "--batch", "--durability", "none", "src", "dst"]) == _exit.DONE
+    assert command_line.run(["copy", "--batch", "--durability", "none", "src", "dst"]) == exit_codes.DONE
     assert capsys.readouterr().err == ""
     assert copied(here / "dst") == FILES
 
@@ -197,8 +202,8 @@ def test_a_file_that_shares_its_blocks_is_not_copied_again(
         file.write(reader.read())
         return True
 
-    monkeypatch.setattr(_copy_tree, "cloned", shared)
-    assert _cli.run(["copy", "--batch", "--quiet", "src", "dst"]) == _exit.DONE
+    monkeypatch.setattr(copy_tree, "cloned", shared)
+    assert command_line.run(["copy", "--batch", "--quiet", "src", "dst"]) == exit_codes.DONE
     assert copied(here / "dst") == FILES
 
 
@@ -212,7 +217,7 @@ def test_what_is_no_file_is_refused_before_anything_is_written(
     else:
         odd.symlink_to("a" if what == "link" else "b")
     code, told, _ = run(capsys, "src", "dst", "--on-error", "continue")
-    assert code == _exit.NOT_DONE
+    assert code == exit_codes.NOT_DONE
     assert told["error"]["path"] == os.path.join("src", "z")
     assert not (here / "dst").exists()
 
@@ -224,18 +229,18 @@ def test_trees_that_lie_in_each_other(
     source: str, target: str, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = copied(here)
-    assert run(capsys, source, target)[0] == _exit.NOT_DONE
+    assert run(capsys, source, target)[0] == exit_codes.NOT_DONE
     assert copied(here) == before
 
 
 @pytest.mark.parametrize("source", ["none", "src/a"])
 def test_a_source_that_is_no_directory(source: str, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(capsys, source, "dst")[0] == _exit.NOT_DONE
+    assert run(capsys, source, "dst")[0] == exit_codes.NOT_DONE
     assert not (here / "dst").exists()
 
 
 def test_in_place_is_no_batch(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert _cli.run(["copy", "--batch", "--allow-in-place", "src", "dst"]) == 2
+    assert command_line.run(["copy", "--batch", "--allow-in-place", "src", "dst"]) == 2
     assert "cannot go together" in capsys.readouterr().err
 
 
@@ -254,7 +259,7 @@ def test_a_flush_of_a_directory_that_fails(here: Path, capsys: pytest.CaptureFix
     (here / "dst").mkdir()
     with testing.use(Lame()):
         code, told, _ = run(capsys, "src", "dst", "--on-error", "continue")
-    assert code == _exit.NOT_DURABLE
+    assert code == exit_codes.NOT_DURABLE
     assert copied(here / "dst") == FILES
     assert len(told["error"]["failed"]) == len(FILES)
 
@@ -263,13 +268,13 @@ def test_long_copies_show_their_progress_on_a_terminal(here: Path, monkeypatch: 
     assert sys.platform != "win32"
     import pty  # there is none on Windows
 
-    monkeypatch.setattr(_copying, "_LONG", 0.0)
-    monkeypatch.setattr("durably._cli._copy_tree.cloned", lambda reader, file: False)
+    monkeypatch.setattr(copying, "_LONG", 0.0)
+    monkeypatch.setattr("durably._cli.copy_tree.cloned", lambda reader, file: False)
     monkeypatch.setenv("TERM", "xterm")
     terminal, end = pty.openpty()
     with os.fdopen(end, "w") as stderr:
         monkeypatch.setattr(sys, "stderr", stderr)
-        assert _cli.run(["copy", "--batch", "src", "dst", "--quiet"]) == 0
+        assert command_line.run(["copy", "--batch", "src", "dst", "--quiet"]) == 0
         stderr.write("end")
         stderr.flush()
         shown_there = b""

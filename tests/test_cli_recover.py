@@ -13,7 +13,7 @@ import doors
 import durably
 from capabilities import needs_linux, needs_posix
 from disk import run
-from durably import _cli
+from durably._cli import main as command_line
 from test_recover import _interrupted
 from transactions import EVERYTHING, JOURNAL, held, ours
 
@@ -32,13 +32,13 @@ def root() -> Iterator[Path]:
 
 def test_it_finishes_and_says_so(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     _interrupted(root)
-    assert _cli.run(["recover", str(root)]) == 0
+    assert command_line.run(["recover", str(root)]) == 0
     said = capsys.readouterr()
     assert "finished" in said.out
     assert "sub/b" in said.out
     assert held(root) == EVERYTHING.after
     assert ours(root) == []
-    assert _cli.run(["recover", str(root), "--json"]) == 0
+    assert command_line.run(["recover", str(root), "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"root": str(root), "outcome": "nothing", "files": []}
 
 
@@ -46,7 +46,7 @@ def test_a_conflict(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     _interrupted(root)
     durably.write_bytes(root / "d", b"a stranger's")
     before = held(root)
-    assert _cli.run(["recover", str(root), "--json"]) == 8
+    assert command_line.run(["recover", str(root), "--json"]) == 8
     said = capsys.readouterr()
     error = json.loads(said.out)["error"]
     assert error["kind"] == "RecoveryConflictError"
@@ -59,11 +59,11 @@ def test_a_conflict(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_journal_that_is_refused(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     _interrupted(root)
     (root / JOURNAL).write_bytes(b"damaged")
-    assert _cli.run(["recover", str(root)]) == 8
+    assert command_line.run(["recover", str(root)]) == 8
     assert str(root / JOURNAL) in capsys.readouterr().err
     shutil.rmtree(root)
     capsys.readouterr()
-    assert _cli.run(["recover", str(root)]) == 1
+    assert command_line.run(["recover", str(root)]) == 1
     assert "No such file or directory; nothing was changed" in capsys.readouterr().err
 
 
@@ -77,7 +77,7 @@ def test_it_is_a_command_of_the_program(root: Path) -> None:
 
 
 def test_a_store_is_named_by_the_public_error(capsys: pytest.CaptureFixture[str]) -> None:
-    assert _cli.run(["recover", "s3://bucket/key", "--json"]) == 1
+    assert command_line.run(["recover", "s3://bucket/key", "--json"]) == 1
     said = capsys.readouterr()
     assert json.loads(said.out)["error"]["kind"] == "UnsupportedError"
     assert said.err.endswith("nothing was changed\n")

@@ -23,8 +23,9 @@ import fsspec
 
 import doors
 import durably
-from durably import _names, filesystem
-from durably._syscalls import Syscalls
+from durably import filesystem
+from durably._system import temp_names
+from durably._system.syscalls import Syscalls
 from durably.testing import use
 
 if TYPE_CHECKING:
@@ -494,9 +495,9 @@ def contents(root: Path) -> dict[str, bytes]:
         return {str(root): root.read_bytes()}
     found = {}
     for where, below, files in os.walk(root):
-        below[:] = [name for name in below if _names.parse(name) is None]
+        below[:] = [name for name in below if temp_names.parse(name) is None]
         for name in files:
-            if _names.parse(name) is None:
+            if temp_names.parse(name) is None:
                 found[os.path.join(where, name)] = (root / where / name).read_bytes()
     return found
 

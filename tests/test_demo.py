@@ -17,10 +17,12 @@ import pytest
 
 import durably
 from capabilities import needs_mount, needs_posix
-from durably import _cli, testing
-from durably._cli import _demo_view, _trial, _victim
-from durably._cli._timing import TimingSyscalls
-from durably._cli._trial import MEBIBYTE, Content, Killed, Timed, Trial, kill_halfway, state_of
+from durably import testing
+from durably._cli import demo_view, victim
+from durably._cli import main as command_line
+from durably._cli import trial as _trial
+from durably._cli.timing import TimingSyscalls
+from durably._cli.trial import MEBIBYTE, Content, Killed, Timed, Trial, kill_halfway, state_of
 from mounts import mounted
 
 if TYPE_CHECKING:
@@ -40,7 +42,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def fields(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
-    assert _cli.run([*DEMO, "--json"]) == 0
+    assert command_line.run([*DEMO, "--json"]) == 0
     found: dict[str, Any] = json.loads(capsys.readouterr().out)
     return found
 
@@ -105,14 +107,14 @@ def test_it_is_legible_at_80_columns_without_a_terminal(here: Path) -> None:
 
 
 def test_a_missing_directory(capsys: pytest.CaptureFixture[str]) -> None:
-    assert _cli.run([*DEMO, "--directory", "no"]) == 1
+    assert command_line.run([*DEMO, "--directory", "no"]) == 1
     assert capsys.readouterr().err.endswith("; nothing is left in the directory\n")
 
 
 @needs_mount
 def test_a_full_file_system(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with mounted("tmpfs", here / "small", options="size=1m"):
-        assert _cli.run([*DEMO, "--directory", "small"]) == 1
+        assert command_line.run([*DEMO, "--directory", "small"]) == 1
         assert os.listdir(here / "small") == []
     assert os.strerror(errno.ENOSPC) in capsys.readouterr().err
 
@@ -130,7 +132,7 @@ def test_a_file_of_durably_that_did_not_survive_is_a_failure(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     swapped(monkeypatch, plain="plain", durably="plain")
-    assert _cli.run(DEMO) == 1
+    assert command_line.run(DEMO) == 1
     assert "durably's file did NOT survive" in capsys.readouterr().out
 
 
@@ -138,7 +140,7 @@ def test_a_plain_file_that_survived_shows_nothing(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     swapped(monkeypatch, plain="durably", durably="durably")
-    assert _cli.run(DEMO) == 1
+    assert command_line.run(DEMO) == 1
     assert "Nothing was shown" in capsys.readouterr().out
 
 
@@ -147,7 +149,7 @@ def test_writers_that_did_not_run_show_nothing(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "executable", "/bin/true")
-    assert _cli.run(DEMO) == 1
+    assert command_line.run(DEMO) == 1
     out = capsys.readouterr().out
     assert "Nothing was shown" in out
     assert "never came halfway" in out
@@ -181,7 +183,7 @@ def test_a_writer_that_is_not_killed_finishes(
     (here / "piece").write_bytes(b"piece")
     monkeypatch.setattr(sys, "stdin", io.StringIO())
     monkeypatch.setattr(sys, "argv", ["victim", how, "file", "piece", "4"])
-    runpy.run_path(_victim.__file__, run_name="__main__")
+    runpy.run_path(victim.__file__, run_name="__main__")
     assert capsys.readouterr().out == "halfway\n"
     assert state_of("file", OLD, NEW) == "new"
 
@@ -251,7 +253,7 @@ def trial(plain: Killed, kept: Killed, durability: durably.Durability = durably.
 def test_every_ending_has_its_words(
     killed: Killed, texts: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    _demo_view.present(trial(Killed(-9, "part", 2, ()), killed))
+    demo_view.present(trial(Killed(-9, "part", 2, ()), killed))
     out = " ".join(capsys.readouterr().out.split())
     assert all(" ".join(text.split())[:20] in out for text in texts)
     assert ("durably kept the whole new file" in out) is (killed.state == "new")
@@ -263,6 +265,6 @@ def test_a_level_that_is_not_kept_is_explained(
     kept: str, said: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
     whole = Killed(-9, "old", 3, ())
-    _demo_view.present(trial(whole, whole, durably.Durability(kept)))
+    demo_view.present(trial(whole, whole, durably.Durability(kept)))
     out = " ".join(capsys.readouterr().out.split())
     assert ("'durable' was asked for, and 'none' is kept here: it lies in memory" in out) is said

@@ -37,8 +37,8 @@ from doors import (
     shown,
 )
 from durably import NotDurableError, OutcomeUnknownError, Receipt, TornError, UnsupportedError
-from durably._options import Record
-from durably._syscalls import Syscalls
+from durably._receipts import Record
+from durably._system.syscalls import Syscalls
 from durably.testing import ERRORS, Call, FailingSyscalls, every_failure, use
 
 if TYPE_CHECKING:
@@ -291,8 +291,8 @@ def test_directories_on_the_way(door: Door, path: Path) -> None:
 @pytest.mark.parametrize(("door", "state"), MAIN_CASES, ids=shown)
 def test_early_write_out(door: Door, state: str, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is written out early fails, and the old content that is copied does not fit."""
-    monkeypatch.setattr("durably._stream._EARLY", 4096)
-    monkeypatch.setattr("durably._oneshot._EARLY", 4096)
+    monkeypatch.setattr("durably._file.stream._EARLY", 4096)
+    monkeypatch.setattr("durably._file.content._EARLY", 4096)
     for table in every_failure():
         turn = Turn(door, path, dressed(path, state), table, "durable", LINUX)
         turn.check(*attempt(door.save, path, NEW))

@@ -26,7 +26,8 @@ from fsspec.implementations.local import LocalFileSystem
 import doors
 import durably
 from capabilities import needs_linux, needs_posix, needs_root, needs_symlinks
-from durably import Durability, _names, filesystem
+from durably import Durability, filesystem
+from durably._system import temp_names
 from durably.filesystem import DurableLocalFiles, install, uninstall
 from durably.testing import RecordingSyscalls, every_failure, use
 
@@ -476,10 +477,10 @@ def test_removing_a_link_to_a_directory(path: Path, fs: Any) -> None:
 
 def test_temporaries_are_hidden_by_their_exact_pattern(path: Path, fs: Any) -> None:
     path.mkdir()
-    live, stranger = _names.fresh("h"), ".durably-notes.tmp"
+    live, stranger = temp_names.fresh("h"), ".durably-notes.tmp"
     for name in (live, stranger, "file", ".hidden"):
         (path / name).touch()
-    (path / _names.fresh("d")).mkdir()
+    (path / temp_names.fresh("d")).mkdir()
     shown = {(path / name).as_posix() for name in (stranger, "file", ".hidden")}
     assert set(fs.ls(path)) == {each["name"] for each in fs.ls(path, detail=True)} == shown
     assert set(fs.find(path)) == set(fs.glob(f"{path}/*")) | set(fs.glob(f"{path}/.*")) == shown

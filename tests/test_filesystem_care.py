@@ -19,8 +19,9 @@ import doors
 import durably
 from capabilities import needs_linux, needs_modes, needs_posix, needs_shared_memory, needs_symlinks
 from disk import Refusing
-from durably import _names, filesystem
-from durably._fsspec import _moving
+from durably import filesystem
+from durably._fsspec import move
+from durably._system import temp_names
 from durably.testing import RecordingSyscalls, Syscalls, use
 
 if TYPE_CHECKING:
@@ -247,7 +248,7 @@ def test_where_only_names_have_times_they_are_set_afterwards(
 ) -> None:
     if root.stat().st_dev == tmp_path.stat().st_dev:
         pytest.skip("both test directories are on one file system")
-    monkeypatch.setattr(_moving, "_DATES_OPEN_FILES", False)
+    monkeypatch.setattr(move, "_DATES_OPEN_FILES", False)
     source, target = root / "source", tmp_path / "target"
     source.write_bytes(NEW)
     os.utime(source, ns=(10**9, 2 * 10**9))
@@ -320,7 +321,7 @@ def test_what_a_move_replaces_of_the_staged_may_be_left_over(
         fs.mv(root / "file", root / "other")
         table.errors.clear()
     (left,) = names(root) - {"other"}
-    assert _names.parse(left) is not None
+    assert temp_names.parse(left) is not None
     assert left in caplog.text
     assert (root / "other").read_bytes() == OLD
 
@@ -360,7 +361,7 @@ def test_a_temporary_that_is_gone_is_not_made_again(
     write: Callable[[Any, Path, Path], object], how: str, root: Path, fs: Any
 ) -> None:
     (root / "source").write_bytes(OLD)
-    gone = root / _names.fresh("d")
+    gone = root / temp_names.fresh("d")
     if how == "alone":
         with pytest.raises(FileNotFoundError):
             write(fs, gone, root / "source")

@@ -23,8 +23,9 @@ import doors
 import durably
 from capabilities import needs_linux, needs_posix, needs_symlinks
 from disk import Refusing
-from durably import _forks, filesystem
-from durably._fsspec import _moving_staging
+from durably import filesystem
+from durably._fsspec import write_set
+from durably._system import fork
 from durably.testing import RecordingSyscalls, Syscalls, every_failure, use
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ def test_what_a_forked_child_gives_up_is_still_its_parents(
     file = fs.open(path, "wb")
     file.write(NEW)
     with monkeypatch.context() as child:
-        child.setattr(_forks, "generation", _forks.generation + 1)
+        child.setattr(fork, "generation", fork.generation + 1)
         file.give_up(self_made := io.StringIO())
     file.close()
     assert path.read_bytes() == NEW
@@ -189,7 +190,7 @@ def test_a_directory_that_another_makes_meanwhile_is_there(path: Path, fs: Any) 
 def test_two_drives_have_no_directory_in_common(monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as windows:
         windows.setattr(os, "path", ntpath)
-        found = [_moving_staging.shared(r"C:\a\b", other) for other in (r"D:\a\b", r"c:\a\d")]
+        found = [write_set.shared(r"C:\a\b", other) for other in (r"D:\a\b", r"c:\a\d")]
     assert found == ["", r"C:\a"]
 
 
@@ -324,7 +325,7 @@ def test_a_forked_child_leaves_its_parents_staging_alone(
     core, before = transaction.core, temporaries(path.parent)
     assert before
     with monkeypatch.context() as child:
-        child.setattr(_forks, "generation", _forks.generation + 1)
+        child.setattr(fork, "generation", fork.generation + 1)
         assert not core.takes()
         if broken:
             transaction.complete(commit=False)

@@ -23,7 +23,7 @@ pytest.importorskip("fsspec", reason="fsspec is not installed")
 import fsspec
 
 import doors
-from durably._fsspec import _inference
+from durably._fsspec import exception_detection
 from durably.filesystem import DurableFileSystem
 
 if TYPE_CHECKING:
@@ -477,7 +477,7 @@ def test_a_finally_that_means_it_discards(path: Path, fs: Any) -> None:
 def test_nothing_is_looked_at_while_nothing_is_pending(
     path: Path, fs: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_inference, "_exits", None)
+    monkeypatch.setattr(exception_detection, "_exits", None)
     with fsspec.open(f"durable://{path}", "wb") as file:
         file.write(b"whole")
     assert path.read_bytes() == b"whole"

@@ -20,8 +20,8 @@ import doors
 import durably
 from capabilities import needs_linux, needs_posix
 from doors import LINUX, POSIX, Way, in_child
-from durably import _names
-from durably._txn import _moves
+from durably._system import temp_names
+from durably._transaction import moves
 from durably.filesystem import DurableFileSystem
 from durably.testing import RecordingSyscalls, Syscalls, every_failure, use
 from kills import Killing, killed
@@ -136,7 +136,7 @@ def named(value: Any) -> str | None:
     return getattr(value, "name", None)
 
 
-def recover(root: Path, way: Way = LINUX) -> durably._recover.Recovered:  # type: ignore[name-defined]
+def recover(root: Path, way: Way = LINUX) -> durably._transaction.recover.Recovered:  # type: ignore[name-defined]
     with use(way.base(), way.system):
         return DurableFileSystem(skip_instance_cache=True).recover(root)
 
@@ -312,8 +312,8 @@ def test_whatever_call_fails(scenario: Scenario, way: Way, root: Path) -> None:
         found = held(root)
         assert found in (BEFORE, scenario.after), (told, found)
         outcomes.add(found == scenario.after)
-        assert {name for name in ours(root) if _names.parse(os.path.basename(name)) is None} <= {
-            _names.LOCK
+        assert {name for name in ours(root) if temp_names.parse(os.path.basename(name)) is None} <= {
+            temp_names.LOCK
         }, told
         count += 1
     assert outcomes == {False, True}
@@ -349,7 +349,7 @@ def test_a_recovery_from_above_finds_it(root: Path, fs: Any) -> None:
     assert (found.root, found.outcome, found.files) == (str(root), "undone", ("sub/deep/y",))
     assert held(root) == BEFORE
     assert not ours(root)
-    assert fs.recover(f"durable://{root}") == durably._recover.Recovered(str(root), "nothing", ())  # type: ignore[attr-defined]
+    assert fs.recover(f"durable://{root}") == durably._transaction.recover.Recovered(str(root), "nothing", ())  # type: ignore[attr-defined]
     interrupted(root, _removing_a)
     assert durably.recover(root).files == ("a",)
     assert held(root) == BEFORE
@@ -361,7 +361,7 @@ def test_a_committed_transaction_below_is_finished(root: Path, fs: Any) -> None:
     for at in itertools.count(1):
         if not kill_run(ONE_OF_EACH, LINUX, root, at):
             break
-        if (root / _names.JOURNAL).exists():
+        if (root / temp_names.JOURNAL).exists():
             found = fs.recover(root.parent)
             outcomes.add(found.outcome)
             assert held(root) == (ONE_OF_EACH.after if found.outcome == "finished" else BEFORE)
@@ -524,14 +524,14 @@ def test_a_log_that_takes_anothers_place_counts_when_it_is_whole(root: Path) -> 
         fs.rm(root / "a")
         (log,) = root.glob(".durably-u-*")
         lines = log.read_bytes().splitlines(keepends=True)
-    assert _moves.decode(b"".join(lines)) is not None
-    assert _moves.decode(lines[0]) is None
-    assert _moves.decode(b"") is None
+    assert moves.decode(b"".join(lines)) is not None
+    assert moves.decode(lines[0]) is None
+    assert moves.decode(b"") is None
 
 
 def test_a_log_that_is_over_has_nothing_put_back(root: Path, fs: Any) -> None:
     log = interrupted(root, _removing_a)
-    log.write_bytes(log.read_bytes() + _moves.line(_moves.OVER))
+    log.write_bytes(log.read_bytes() + moves.line(moves.OVER))
     assert fs.recover(root).outcome == "nothing"
     assert not log.exists()
     assert held(root) == _without("a")
@@ -752,7 +752,7 @@ def test_an_interrupt_when_the_log_is_removed(root: Path, fs: Any) -> None:
     with pytest.raises(KeyboardInterrupt), use(Table()):
         ONE_OF_EACH.run(root)
     assert held(root) == ONE_OF_EACH.after
-    assert not (root / _names.JOURNAL).exists()
+    assert not (root / temp_names.JOURNAL).exists()
     assert fs.recover(root).outcome == "nothing"
     assert held(root) == ONE_OF_EACH.after
 

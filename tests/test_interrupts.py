@@ -39,7 +39,7 @@ from doors import (
     read,
     shown,
 )
-from durably._syscalls import Syscalls
+from durably._system.syscalls import Syscalls
 from durably.testing import Call, RecordingSyscalls, use
 
 if TYPE_CHECKING:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from durably._syscalls import Syscalls
+    from durably._system.syscalls import Syscalls
 
 pytestmark = [needs_posix, needs_linux]
 

@@ -15,7 +15,7 @@ import pytest
 import durably
 from capabilities import needs_linux, needs_root
 from durably import NotDurableError, UnsupportedError, _commit, testing
-from durably._native import darwin as mac
+from durably._system.native import darwin as mac
 from fakes import LINUX, FakeMacOS
 
 if TYPE_CHECKING:

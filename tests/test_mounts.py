@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from capabilities import needs_linux, needs_mount, needs_proc
-from durably import _mounts
-from durably._commit import _linux
-from durably._native import linux
-from durably._syscalls import Syscalls
+from durably._commit.linux import strategy
+from durably._system import mounts as _mounts
+from durably._system.native import linux
+from durably._system.syscalls import Syscalls
 from mounts import bound, mounted
 
 if TYPE_CHECKING:
@@ -123,8 +123,8 @@ def test_two_mounts_of_one_device_have_two_numbers(tmp_path: Path) -> None:
 @needs_linux
 def test_without_a_mount_table_none_is_known_below(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "below").mkdir()
-    monkeypatch.setattr(_linux, "_DESCRIPTORS", str(tmp_path / "no-proc"))
-    routine = _linux.Linux(Syscalls())
+    monkeypatch.setattr(strategy, "_DESCRIPTORS", str(tmp_path / "no-proc"))
+    routine = strategy.Linux(Syscalls())
     directory = routine.open_directory(str(tmp_path))
     assert routine.mounts_in(directory, "below") == []
     routine.close_directory(directory)
@@ -132,5 +132,5 @@ def test_without_a_mount_table_none_is_known_below(tmp_path: Path, monkeypatch: 
 
 @needs_linux
 def test_without_proc_no_machine_is_quiet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_linux, "_MEMORY", str(tmp_path / "no-proc"))
-    assert not _linux.Linux(Syscalls()).is_quiet(1, 1 << 60)
+    monkeypatch.setattr(strategy, "_MEMORY", str(tmp_path / "no-proc"))
+    assert not strategy.Linux(Syscalls()).is_quiet(1, 1 << 60)

@@ -15,7 +15,8 @@ import durably
 from capabilities import needs_posix, needs_proc, needs_unprivileged_user
 from disk import NEW, OLD, Without, as_nobody, names, untouched
 from doors import MAIN, Door, plainly, shown
-from durably import UnsupportedError, _names
+from durably import UnsupportedError
+from durably._system import temp_names
 from durably.testing import RecordingSyscalls, use
 
 if TYPE_CHECKING:
@@ -156,7 +157,7 @@ def test_a_name_beyond_the_limit_is_refused_before_the_body(
 
 
 def test_every_name_that_fits_leaves_room_for_the_temporary(here: Path) -> None:
-    made = [_names.fresh(kind) for kind in ("f", "h", "d")]
+    made = [temp_names.fresh(kind) for kind in ("f", "h", "d")]
     assert max(map(len, made)) < 120
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from capabilities import needs_linux
-from durably._native import darwin, windows, windows_library
+from durably._system.native import darwin, win32, win32_dll
 from fakes import windows_error
 
 if TYPE_CHECKING:
@@ -29,11 +29,11 @@ INVALID = ctypes.c_void_p(-1).value
 @pytest.fixture
 def foreign(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Stand in for functions of Win32; a failure of theirs is the last error that was set."""
-    monkeypatch.setattr(windows_library, "failure", lambda path=None: windows_error(fail.code, path))
+    monkeypatch.setattr(win32_dll, "failure", lambda path=None: windows_error(fail.code, path))
 
     def stand_in(**functions: Callable[..., Any]) -> None:
         for name, function in functions.items():
-            monkeypatch.setitem(windows_library.bound, name, function)
+            monkeypatch.setitem(win32_dll.bound, name, function)
 
     return stand_in
 
@@ -58,10 +58,10 @@ class fail:  # noqa: N801 # used like a function
 @pytest.mark.parametrize(
     "call",
     [
-        lambda: windows.create_file("a", 0, 0, 0, 0),
-        lambda: windows.open_osfhandle(0, 0),
-        lambda: windows.get_osfhandle(0),
-        windows_library.failure,
+        lambda: win32.create_file("a", 0, 0, 0, 0),
+        lambda: win32.open_osfhandle(0, 0),
+        lambda: win32.get_osfhandle(0),
+        win32_dll.failure,
     ],
 )
 def test_calls_of_windows_do_not_exist_elsewhere(call: Callable[[], object]) -> None:
@@ -130,9 +130,9 @@ def test_create_file(foreign: Any) -> None:
         return 7
 
     foreign(CreateFileW=create)
-    assert windows.create_file("a", windows.DELETE, 4, windows.CREATE_NEW, 2) == 7
-    assert seen.pop() == ("a", windows.DELETE, 4, None, windows.CREATE_NEW, 2, None)
-    windows.create_file("a", windows.DELETE, 4, windows.CREATE_NEW, 2, b"\1\0descriptor")
+    assert win32.create_file("a", win32.DELETE, 4, win32.CREATE_NEW, 2) == 7
+    assert seen.pop() == ("a", win32.DELETE, 4, None, win32.CREATE_NEW, 2, None)
+    win32.create_file("a", win32.DELETE, 4, win32.CREATE_NEW, 2, b"\1\0descriptor")
     attributes = seen.pop()[3]._obj
     assert attributes.nLength == ctypes.sizeof(attributes)
     assert not attributes.bInheritHandle
@@ -140,9 +140,9 @@ def test_create_file(foreign: Any) -> None:
 
 
 def test_a_file_that_cannot_be_made(foreign: Any) -> None:
-    foreign(CreateFileW=fail(windows.ERROR_FILE_EXISTS, INVALID))
+    foreign(CreateFileW=fail(win32.ERROR_FILE_EXISTS, INVALID))
     with pytest.raises(FileExistsError):
-        windows.create_file("a", 0, 0, 0, 0)
+        win32.create_file("a", 0, 0, 0, 0)
 
 
 def test_the_layout_of_a_rename(foreign: Any) -> None:
@@ -153,7 +153,7 @@ def test_the_layout_of_a_rename(foreign: Any) -> None:
         return 1
 
     foreign(SetFileInformationByHandle=set_information)
-    windows.rename_by_handle(7, "C:\\\U0001f600", 3)
+    win32.rename_by_handle(7, "C:\\\U0001f600", 3)
     ((handle, kind, data),) = seen
     name = "C:\\\U0001f600".encode("utf-16-le")
     assert (handle, kind) == (7, 22)
@@ -166,20 +166,20 @@ def test_the_layout_of_a_rename(foreign: Any) -> None:
 @pytest.mark.parametrize(
     ("name", "call"),
     [
-        ("SetFileInformationByHandle", lambda: windows.rename_by_handle(7, "a", 0)),
-        ("MoveFileExW", lambda: windows.move_file("a", "b", 0)),
-        ("CloseHandle", lambda: windows.close_handle(7)),
-        ("SetFileAttributesW", lambda: windows.set_file_attributes("a", 0)),
-        ("SetKernelObjectSecurity", lambda: windows.set_security(7, 4, b"")),
-        ("GetFileSecurityW", lambda: windows.get_security("a", 4)),
-        ("GetVolumePathNameW", lambda: windows.volume_information("a")),
+        ("SetFileInformationByHandle", lambda: win32.rename_by_handle(7, "a", 0)),
+        ("MoveFileExW", lambda: win32.move_file("a", "b", 0)),
+        ("CloseHandle", lambda: win32.close_handle(7)),
+        ("SetFileAttributesW", lambda: win32.set_file_attributes("a", 0)),
+        ("SetKernelObjectSecurity", lambda: win32.set_security(7, 4, b"")),
+        ("GetFileSecurityW", lambda: win32.get_security("a", 4)),
+        ("GetVolumePathNameW", lambda: win32.volume_information("a")),
     ],
 )
 def test_failures_and_successes(foreign: Any, name: str, call: Callable[[], object]) -> None:
-    foreign(**{name: fail(windows.ERROR_SHARING_VIOLATION)})
+    foreign(**{name: fail(win32.ERROR_SHARING_VIOLATION)})
     with pytest.raises(PermissionError) as caught:
         call()
-    assert caught.value.winerror == windows.ERROR_SHARING_VIOLATION  # type: ignore[attr-defined, unused-ignore] # on Windows
+    assert caught.value.winerror == win32.ERROR_SHARING_VIOLATION  # type: ignore[attr-defined, unused-ignore] # on Windows
     if not name.startswith("Get"):
         foreign(**{name: lambda *arguments: 1})
         call()
@@ -187,23 +187,23 @@ def test_failures_and_successes(foreign: Any, name: str, call: Callable[[], obje
 
 def test_attributes(foreign: Any) -> None:
     foreign(GetFileAttributesW=lambda path: 0x22)
-    assert windows.get_file_attributes("a") == 0x22
-    foreign(GetFileAttributesW=fail(windows.ERROR_FILE_NOT_FOUND, 0xFFFFFFFF))
+    assert win32.get_file_attributes("a") == 0x22
+    foreign(GetFileAttributesW=fail(win32.ERROR_FILE_NOT_FOUND, 0xFFFFFFFF))
     with pytest.raises(FileNotFoundError):
-        windows.get_file_attributes("a")
+        win32.get_file_attributes("a")
 
 
 def test_a_security_descriptor_is_read_in_two_steps(foreign: Any) -> None:
     def get(path: str, information: int, buffer: Any, size: int, needed: Any) -> int:
         if size < 5:
             needed._obj.value = 5
-            fail.code = windows.ERROR_INSUFFICIENT_BUFFER
+            fail.code = win32.ERROR_INSUFFICIENT_BUFFER
             return 0
         buffer.raw = b"1\0003\0005"
         return 1
 
     foreign(GetFileSecurityW=get)
-    assert windows.get_security("a", 4) == b"1\0003\0005"
+    assert win32.get_security("a", 4) == b"1\0003\0005"
 
 
 def test_streams(foreign: Any) -> None:
@@ -222,16 +222,16 @@ def test_streams(foreign: Any) -> None:
         FindNextStreamW=lambda handle, data: put(data),
         FindClose=closed.append,
     )
-    assert windows.list_streams("a") == ["Zone.Identifier", "other"]
+    assert win32.list_streams("a") == ["Zone.Identifier", "other"]
     assert closed == [7]
 
 
 def test_no_streams(foreign: Any) -> None:
-    foreign(FindFirstStreamW=fail(windows.ERROR_HANDLE_EOF, INVALID))
-    assert windows.list_streams("a") == []
-    foreign(FindFirstStreamW=fail(windows.ERROR_INVALID_PARAMETER, INVALID))
+    foreign(FindFirstStreamW=fail(win32.ERROR_HANDLE_EOF, INVALID))
+    assert win32.list_streams("a") == []
+    foreign(FindFirstStreamW=fail(win32.ERROR_INVALID_PARAMETER, INVALID))
     with pytest.raises(OSError, match="87"):
-        windows.list_streams("a")
+        win32.list_streams("a")
 
 
 def test_a_volume(foreign: Any) -> None:
@@ -246,10 +246,10 @@ def test_a_volume(foreign: Any) -> None:
         return 1
 
     foreign(GetVolumePathNameW=root, GetVolumeInformationW=information, GetDriveTypeW=lambda path: 4)
-    assert windows.volume_information("Z:\\a") == ("NTFS", 0x400, windows.DRIVE_REMOTE)
-    foreign(GetVolumeInformationW=fail(windows.ERROR_ACCESS_DENIED))
+    assert win32.volume_information("Z:\\a") == ("NTFS", 0x400, win32.DRIVE_REMOTE)
+    foreign(GetVolumeInformationW=fail(win32.ERROR_ACCESS_DENIED))
     with pytest.raises(PermissionError):
-        windows.volume_information("Z:\\a")
+        win32.volume_information("Z:\\a")
 
 
 @pytest.mark.parametrize(("state", "running"), [(258, True), (0, False)])
@@ -265,17 +265,17 @@ def test_a_process_that_can_be_opened(foreign: Any, state: int, running: bool) -
         WaitForSingleObject=lambda handle, milliseconds: state,
         CloseHandle=close,
     )
-    assert windows.is_process_running(1234) is running
+    assert win32.is_process_running(1234) is running
     assert closed == [7]
 
 
 @pytest.mark.parametrize(("code", "running"), [(87, False), (5, True)])
 def test_a_process_that_cannot_be_opened(foreign: Any, code: int, running: bool) -> None:
     foreign(OpenProcess=fail(code, None))
-    assert windows.is_process_running(1234) is running
+    assert win32.is_process_running(1234) is running
 
 
 def test_every_function_has_a_prototype() -> None:
-    source = Path(windows.__file__).read_text(encoding="utf-8")
+    source = Path(win32.__file__).read_text(encoding="utf-8")
     called = set(re.findall(r'function\("(\w+)"\)', source))
-    assert called == set(windows_library.prototypes())
+    assert called == set(win32_dll.prototypes())

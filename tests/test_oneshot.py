@@ -16,7 +16,7 @@ import pytest
 import durably
 from disk import NEW, OLD, names, untouched
 from doors import plainly
-from durably import _oneshot
+from durably._file import content
 from durably.testing import RecordingSyscalls, use
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ def test_text_becomes_what_pathlib_makes_of_it(
 
 
 def test_the_systems_own_newline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(_oneshot._NEWLINES, None, "\r\n")
+    monkeypatch.setitem(content._NEWLINES, None, "\r\n")
     durably.write_text(tmp_path / "file", "a\nb\n")
     assert (tmp_path / "file").read_bytes() == b"a\r\nb\r\n"
     durably.atomic_write(tmp_path / "file", "a\nb\n")

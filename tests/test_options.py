@@ -12,7 +12,8 @@ import pytest
 import durably
 from disk import NEW, untouched
 from durably import Durability, Guarantees, Receipt
-from durably._options import Options, Promise, resolve
+from durably._receipts import Promise
+from durably._types import Options, resolve
 
 if TYPE_CHECKING:
     from collections.abc import Callable

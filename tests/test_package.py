@@ -27,41 +27,27 @@ PROJECT = PACKAGE.parent.parent
 
 # From below to above. A room may import the rooms of the lines before its own, and its own modules.
 RANKS = (
-    {"_native", "_errors"},
-    {"_forks", "_journal", "_modes", "_names", "_options", "_syscalls"},
-    {"_paths", "_promises", "_save", "_stream"},
-    {"_mounts"},
+    {"_errors", "_receipts", "_types"},
+    {"_system"},
     {"_commit"},
-    {"_saving", "testing"},
-    {"_part_writer"},
-    {"_disk"},
-    {"_tree_saving", "_txn", "_transaction_receipt"},
-    {"_staged"},
-    {"_places"},
-    {"_outcomes", "_staged_block"},
-    {"_staging"},
-    {"_group"},
-    {"_batch_receipt", "_batch_writer", "_writer"},
-    {"_stores"},
-    {"_oneshot", "_probe", "_staged_directory", "_staged_path", "_sweep", "stores"},
-    {"_batch", "_open", "_recover", "_transaction_writer"},
-    {"_transaction_life"},
+    {"_file", "testing"},
+    {"_batch", "_tree"},
     {"_transaction"},
-    {"__init__"},
-    {"_fsspec"},
-    {"filesystem"},
-    {"_cli"},
+    {"_stores"},
+    {"_api", "stores"},
+    {"__init__", "_fsspec"},
+    {"_cli", "filesystem"},
     {"__main__"},
 )
 # Where the running system may be asked for: the choice, the binding of native calls, the tests' seam;
 # in _macos.py for the type checkers alone.
 NAMES_SYSTEMS = {
     "_commit/__init__.py",
-    "_commit/_macos.py",
-    "_native/darwin.py",
-    "_native/windows.py",
-    "_native/windows_library.py",
-    "_syscalls.py",
+    "_commit/macos/strategy.py",
+    "_system/native/darwin.py",
+    "_system/native/win32.py",
+    "_system/native/win32_dll.py",
+    "_system/syscalls.py",
     "testing.py",
 }
 PUBLIC_ROOMS = {"testing", "filesystem", "stores"}
@@ -236,7 +222,7 @@ def imported_by(statement: str) -> set[str]:
 
 def test_importing_durably_loads_no_third_party_and_no_heavy_module() -> None:
     loaded = imported_by("import durably")
-    assert "durably._oneshot" in loaded
+    assert "durably._api.oneshot" in loaded
     assert {name.partition(".")[0] for name in loaded} <= {"durably"} | sys.stdlib_module_names
     assert not loaded & HEAVY
 

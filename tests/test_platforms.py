@@ -17,9 +17,9 @@ import pytest
 import durably
 from capabilities import needs_linux, needs_proc, needs_unnamed_files
 from durably import Durability
-from durably._native import darwin as mac
-from durably._native import windows as win
-from durably._syscalls import Syscalls
+from durably._system.native import darwin as mac
+from durably._system.native import win32 as win
+from durably._system.syscalls import Syscalls
 from durably.testing import RecordingSyscalls, use
 from fakes import FakeMacOS, FakeWindows
 
@@ -241,7 +241,7 @@ def test_it_runs_as_a_program() -> None:
 
 @needs_linux
 def test_macos_finds_out_what_it_supports_through_its_own_calls(tmp_path: Path) -> None:
-    from durably._probe import probe
+    from durably._api.probe import probe
 
     table = FakeMacOS()
     with use(table, "darwin"):

@@ -26,7 +26,7 @@ from capabilities import (
     needs_unprivileged_user,
 )
 from durably import UnsupportedError, _commit
-from durably._probe import probe
+from durably._api.probe import probe
 from durably.testing import FailingSyscalls, RecordingSyscalls, use
 from mounts import bound, mounted
 
@@ -361,9 +361,9 @@ def test_a_call_that_lies_supports_nothing(tmp_path: Path) -> None:
 
 @needs_linux
 def test_smb_does_not_count_as_refusing_to_replace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from durably._promises import FileSystem
+    from durably._system.promises import FileSystem
 
-    monkeypatch.setattr("durably._mounts.mount", lambda _number: FileSystem("cifs"))
+    monkeypatch.setattr("durably._system.mounts.mount", lambda _number: FileSystem("cifs"))
     assert "no-replace" not in probe(tmp_path).supports
 
 
@@ -397,7 +397,7 @@ def test_an_interrupt_leaves_nothing_behind(tmp_path: Path) -> None:
 
 def test_probing_needs_none_of_the_heavy_modules() -> None:
     code = (
-        "import sys; sys.modules.pop('typing', None); import durably._probe, durably._promises;"
+        "import sys; sys.modules.pop('typing', None); import durably._api.probe, durably._system.promises;"
         "print(*{'typing', 'dataclasses', 'pathlib', 're', 'contextlib', 'ctypes'} & set(sys.modules))"
     )
     done = subprocess.run(

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from capabilities import needs_file_system
-from durably import Durability, _journal
-from durably._promises import TABLE, FileSystem, kept, promises
+from durably import Durability
+from durably._system import ext4_journal
+from durably._system.promises import TABLE, FileSystem, kept, promises
 from mounts import mounted
 
 if TYPE_CHECKING:
@@ -79,15 +80,15 @@ CASES = [
     ("posix", "unknown", (), NOTHING, NONE),
 ]
 JOURNALS = [
-    (_journal.PRESENT, ALL, DURABLE),
-    (_journal.ABSENT, (YES, NO, UNKNOWN), NONE),
-    (_journal.HIDDEN, (YES, UNKNOWN, UNKNOWN), NONE),
+    (ext4_journal.PRESENT, ALL, DURABLE),
+    (ext4_journal.ABSENT, (YES, NO, UNKNOWN), NONE),
+    (ext4_journal.HIDDEN, (YES, UNKNOWN, UNKNOWN), NONE),
 ]
 
 
 @pytest.fixture
 def journal(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_journal, "state", lambda _device: _journal.PRESENT)
+    monkeypatch.setattr(ext4_journal, "state", lambda _device: ext4_journal.PRESENT)
 
 
 @pytest.mark.usefixtures("journal")
@@ -106,7 +107,7 @@ def test_what_is_kept(
 def test_ext4_by_its_journal(
     state: str, answers: tuple[str, str, str], level: Durability, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_journal, "state", lambda _device: state)
+    monkeypatch.setattr(ext4_journal, "state", lambda _device: state)
     file_system = FileSystem("ext4", ("rw",), "8:1")
     assert promises("linux", file_system) == answers
     assert kept(DURABLE, "linux", file_system)[0] is level
@@ -155,9 +156,9 @@ def test_what_was_looked_up_is_not_asked_again(monkeypatch: pytest.MonkeyPatch) 
 
     def state(device: str) -> str:
         asked.append(device)
-        return _journal.PRESENT
+        return ext4_journal.PRESENT
 
-    monkeypatch.setattr(_journal, "state", state)
+    monkeypatch.setattr(ext4_journal, "state", state)
     file_system = FileSystem("ext4", (), "8:1")
     for _ in range(3):
         kept(DURABLE, "linux", file_system)
@@ -167,11 +168,11 @@ def test_what_was_looked_up_is_not_asked_again(monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize(
     ("options", "task", "state"),
     [
-        (b"rw\ndata=ordered\n", None, _journal.PRESENT),
-        (b"rw\nbarrier\n", None, _journal.ABSENT),
-        (None, b"417\n", _journal.PRESENT),
-        (None, b"<none>\n", _journal.ABSENT),
-        (None, None, _journal.HIDDEN),
+        (b"rw\ndata=ordered\n", None, ext4_journal.PRESENT),
+        (b"rw\nbarrier\n", None, ext4_journal.ABSENT),
+        (None, b"417\n", ext4_journal.PRESENT),
+        (None, b"<none>\n", ext4_journal.ABSENT),
+        (None, None, ext4_journal.HIDDEN),
     ],
 )
 def test_where_the_kernel_tells_of_a_journal(
@@ -184,23 +185,26 @@ def test_where_the_kernel_tells_of_a_journal(
             (tmp_path / name[1:].replace("/", "_")).write_bytes(content)
     monkeypatch.setattr("os.readlink", lambda name: links[name])
     monkeypatch.setattr(
-        _journal, "open", lambda name, mode: (tmp_path / name[1:].replace("/", "_")).open(mode), raising=False
+        ext4_journal,
+        "open",
+        lambda name, mode: (tmp_path / name[1:].replace("/", "_")).open(mode),
+        raising=False,
     )
-    assert _journal.state("8:1") == state
+    assert ext4_journal.state("8:1") == state
 
 
 def test_a_device_that_the_kernel_does_not_know() -> None:
-    assert _journal.state("no such device") == _journal.HIDDEN
+    assert ext4_journal.state("no such device") == ext4_journal.HIDDEN
 
 
 @needs_file_system("ext2", "ext3", "ext4")
 @pytest.mark.parametrize(
     ("kind", "make", "state"),
     [
-        ("ext4", (), _journal.PRESENT),
-        ("ext4", ("-O", "^has_journal"), _journal.ABSENT),
-        ("ext3", (), _journal.PRESENT),
-        ("ext2", (), _journal.ABSENT),
+        ("ext4", (), ext4_journal.PRESENT),
+        ("ext4", ("-O", "^has_journal"), ext4_journal.ABSENT),
+        ("ext3", (), ext4_journal.PRESENT),
+        ("ext2", (), ext4_journal.ABSENT),
     ],
 )
 @pytest.mark.parametrize("source", ["options", "task"])
@@ -208,7 +212,7 @@ def test_the_journals_of_real_file_systems(
     kind: str, make: tuple[str, ...], state: str, source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if source == "task":
-        monkeypatch.setattr(_journal, "_from_options", lambda _name: None)
+        monkeypatch.setattr(ext4_journal, "_from_options", lambda _name: None)
     with mounted(kind, tmp_path / "disk", make=make) as disk:
         number = disk.stat().st_dev
-        assert _journal.state(f"{number >> 8 & 0xFFF}:{number & 0xFF}") == state
+        assert ext4_journal.state(f"{number >> 8 & 0xFFF}:{number & 0xFF}") == state

@@ -27,7 +27,7 @@ from doors import (
     read,
     shown,
 )
-from durably import _names
+from durably._system import temp_names
 from durably.testing import RecordingSyscalls, use
 
 if TYPE_CHECKING:
@@ -180,8 +180,8 @@ def _check_one_won(outcomes: list[tuple[bool, Any]], path: Path) -> None:
 
 def _unseen() -> None:
     """Give this process's temporaries the names of one that cannot be seen from elsewhere."""
-    _names._process_space = lambda: "abc"
-    _names.forget()
+    temp_names._process_space = lambda: "abc"
+    temp_names.forget()
 
 
 def _sweep_often(stop: Path, seen: bool) -> int:
@@ -257,7 +257,7 @@ def test_what_is_swept_by_its_lock_is_locked_until_it_is_gone(path: Path) -> Non
 
     def unseen_names() -> tuple[str, str]:
         _unseen()
-        return _names.fresh("h"), _names.fresh("d")
+        return temp_names.fresh("h"), temp_names.fresh("d")
 
     file, directory = in_child(unseen_names)
     path.with_name(file).touch()

@@ -12,9 +12,9 @@ import pytest
 import durably
 from capabilities import needs_posix
 from durably import _commit
-from durably._commit import _liveness
-from durably._commit._flags import LOCK, LOCK_AND_WAIT
-from durably._syscalls import Syscalls
+from durably._commit.posix import locks
+from durably._commit.posix.flags import LOCK, LOCK_AND_WAIT
+from durably._system.syscalls import Syscalls
 from durably.testing import use
 
 if TYPE_CHECKING:
@@ -148,30 +148,30 @@ def test_a_batch_that_ends_meanwhile_takes_its_shelter_along(tmp_path: Path) -> 
 
 def test_liveness_stay_aside_for_the_transaction_that_waits(tmp_path: Path) -> None:
     calls, directory = Syscalls(), os.open(tmp_path, os.O_RDONLY)
-    shelter = _liveness.shelter(calls, directory)
+    shelter = locks.shelter(calls, directory)
     assert shelter is not None
     first, second = os.open(tmp_path, os.O_RDONLY), os.open(tmp_path, os.O_RDONLY)
-    _liveness.take_alone(calls, first)
-    waiting = threading.Thread(target=_liveness.take_alone, args=(calls, second), daemon=True)
+    locks.take_alone(calls, first)
+    waiting = threading.Thread(target=locks.take_alone, args=(calls, second), daemon=True)
     waiting.start()
-    while second not in _liveness._ours().aside:  # that it waits is not seen from outside
+    while second not in locks._ours().aside:  # that it waits is not seen from outside
         pass
-    _liveness.let_in(calls, first)
+    locks.let_in(calls, first)
     waiting.join(10)
     assert not waiting.is_alive()
-    _liveness.let_in(calls, second)
+    locks.let_in(calls, second)
     assert is_locked(tmp_path)
-    _liveness.unshelter(calls, shelter)
+    locks.unshelter(calls, shelter)
     os.close(directory)
     assert not is_locked(tmp_path)
 
 
 def test_a_shelter_that_cannot_come_back_keeps_nothing_open(tmp_path: Path) -> None:
     calls, directory = Syscalls(), os.open(tmp_path, os.O_RDONLY)
-    shelter = _liveness.shelter(calls, directory)
+    shelter = locks.shelter(calls, directory)
     assert shelter is not None
     lock = os.open(tmp_path, os.O_RDONLY)
-    _liveness.take_alone(calls, lock)
+    locks.take_alone(calls, lock)
     flock = calls.flock
 
     def refuse(fd: int, operation: int) -> None:
@@ -179,11 +179,11 @@ def test_a_shelter_that_cannot_come_back_keeps_nothing_open(tmp_path: Path) -> N
 
     calls.flock = refuse
     with pytest.raises(OSError, match="locks"):
-        _liveness.let_in(calls, lock)
+        locks.let_in(calls, lock)
     calls.flock = flock
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(lock)
-    _liveness.unshelter(calls, shelter)
+    locks.unshelter(calls, shelter)
     os.close(directory)
 
 

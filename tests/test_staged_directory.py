@@ -29,8 +29,10 @@ from capabilities import (
 )
 from disk import DEFAULT, Refusing, acl, as_nobody, attribute, mode, names, needs_acls, umask, untouched
 from doors import LEVELS, in_child
-from durably import NotDurableError, OutcomeUnknownError, Receipt, UnsupportedError, _mounts, _names
-from durably._native.darwin import F_FULLFSYNC
+from durably import NotDurableError, OutcomeUnknownError, Receipt, UnsupportedError
+from durably._system import mounts as _mounts
+from durably._system import temp_names
+from durably._system.native.darwin import F_FULLFSYNC
 from durably.testing import RecordingSyscalls, use
 from fakes import FakeMacOS, FakeWindows
 from mounts import bound, mounted
@@ -95,7 +97,7 @@ def test_the_directory_is_empty_private_and_has_the_targets_name(target: Path) -
         assert (directory.name, directory.parent.parent) == (target.name, target.parent)
         assert names(directory) == []
         assert mode(directory.parent) == 0o700
-        made = _names.parse(directory.parent.name)
+        made = temp_names.parse(directory.parent.name)
         assert made is not None
         assert made[0] == "d"
         grow(directory, NEW)

@@ -14,7 +14,7 @@ import durably
 from capabilities import needs_linux, needs_posix, needs_proc
 from doors import LEVELS, attempt, in_child
 from durably import NotDurableError, OutcomeUnknownError, UnsupportedError
-from durably._syscalls import Syscalls
+from durably._system.syscalls import Syscalls
 from durably.testing import FailingSyscalls, every_failure, use
 from kills import Killing
 from test_interrupts import Interrupting

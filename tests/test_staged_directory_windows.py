@@ -13,9 +13,10 @@ import durably
 from capabilities import needs_linux, needs_posix, needs_proc
 from disk import names
 from doors import LEVELS, attempt, in_child
-from durably import NotDurableError, OutcomeUnknownError, UnsupportedError, _names
-from durably._commit._windows import Windows
-from durably._native import windows as win
+from durably import NotDurableError, OutcomeUnknownError, UnsupportedError
+from durably._commit.windows.strategy import Windows
+from durably._system import temp_names
+from durably._system.native import win32 as win
 from durably.testing import every_failure, use
 from fakes import FakeWindows, windows_error
 from kills import Killing, killed
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from durably import Receipt
-    from durably._syscalls import Syscalls
+    from durably._system.syscalls import Syscalls
     from durably.testing import FailingSyscalls
 
 pytestmark = [needs_linux, needs_posix, needs_proc]
@@ -104,7 +105,7 @@ def test_the_link_is_relative(path: Path, fake: FakeWindows) -> None:
     save(path)
     to = os.readlink(path)
     above, _, name = to.partition("/")
-    made = _names.parse(above)
+    made = temp_names.parse(above)
     assert made is not None
     assert (made[0], name) == ("v", path.name)
 
@@ -241,7 +242,7 @@ def test_a_sweep_spares_the_version_that_a_link_leads_to(
     monkeypatch.setattr(Windows, "is_running", lambda self, maker: False)
     save(path)
     path.with_name("stranger").symlink_to(path.parent)
-    unlinked, private = path.with_name(_names.fresh("v")), path.with_name(_names.fresh("d"))
+    unlinked, private = path.with_name(temp_names.fresh("v")), path.with_name(temp_names.fresh("d"))
     unlinked.mkdir()
     private.mkdir()
     swept = {each.path: (each.removed, each.reason) for each in durably.sweep(path.parent, older_than=0)}

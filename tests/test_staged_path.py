@@ -16,7 +16,8 @@ import pytest
 import durably
 from capabilities import SHARED_MEMORY, needs_file_system, needs_linux, needs_posix, needs_shared_memory
 from disk import NEW, OLD, Refusing, mode, names, run, umask
-from durably import Receipt, _names
+from durably import Receipt
+from durably._system import temp_names
 from durably.testing import RecordingSyscalls, use
 from mounts import mounted
 
@@ -40,7 +41,7 @@ def test_the_path_has_the_targets_name_in_a_private_directory_beside_it(target: 
     with staged as temporary:
         assert type(temporary) is type(target)
         assert (temporary.name, temporary.parent.parent) == (target.name, target.parent)
-        assert _names.parse(temporary.parent.name) is not None
+        assert temp_names.parse(temporary.parent.name) is not None
         assert not temporary.exists()
         assert names(temporary.parent) == []
         assert os.name != "posix" or mode(temporary.parent) == 0o700
@@ -346,7 +347,7 @@ def test_a_forked_child_neither_commits_nor_cleans(target: Path) -> None:
 
 def _leave_as_child(target: Path) -> None:
     # What the child would meet if it left the block: its parent's save is not its own.
-    from durably._forks import _live
+    from durably._system.fork import _live
 
     os._exit(1 if _live else 0)
 

@@ -14,12 +14,12 @@ import durably
 from capabilities import needs_linux, needs_posix
 from disk import NEW, OLD, Refusing, Without, names
 from doors import DOORS, MAIN, Door, shown
-from durably import _forks, _names
-from durably._commit import _linux
-from durably._commit._linux import Linux
-from durably._commit._posix import Posix
-from durably._promises import FileSystem
-from durably._syscalls import Syscalls, _missing
+from durably._commit.linux import strategy
+from durably._commit.linux.strategy import Linux
+from durably._commit.posix.strategy import Posix
+from durably._system import fork, temp_names
+from durably._system.promises import FileSystem
+from durably._system.syscalls import Syscalls, _missing
 from durably.testing import RecordingSyscalls, use
 
 if TYPE_CHECKING:
@@ -49,14 +49,14 @@ def test_a_name_that_is_taken_is_left_alone(
     target: Path, door: Door, lacks: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (target.parent / TAKEN).write_bytes(b"theirs")
-    fresh = _names.fresh
+    fresh = temp_names.fresh
     given: list[str] = []
 
     def first_taken(kind: Any) -> str:
         given.append(fresh(kind) if given else TAKEN)
         return given[-1]
 
-    monkeypatch.setattr(_names, "fresh", first_taken)
+    monkeypatch.setattr(temp_names, "fresh", first_taken)
     with use(Without(*lacks)):
         door.save(target, NEW)
     assert len(given) > 1
@@ -70,8 +70,8 @@ def test_a_name_that_is_taken_is_left_alone(
 def test_without_proc_every_temporary_has_a_name(
     tmp_path: Path, door: Door, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_linux, "_descriptors_can_be_linked", None)
-    monkeypatch.setattr(_linux, "_DESCRIPTORS", str(tmp_path / "missing"))
+    monkeypatch.setattr(strategy, "_descriptors_can_be_linked", None)
+    monkeypatch.setattr(strategy, "_DESCRIPTORS", str(tmp_path / "missing"))
     target = tmp_path / "file"
     if "replaced" in door.states:
         target.write_bytes(OLD)
@@ -103,7 +103,7 @@ class Swept(Without):
     def _before(self, name: str, arguments: Any, keywords: Any, function: Any) -> None:
         super()._before(name, arguments, keywords, function)
         if name == "flock" and not self.swept:
-            (self.swept,) = [entry for entry in names(self.directory) if _names.parse(entry)]
+            (self.swept,) = [entry for entry in names(self.directory) if temp_names.parse(entry)]
             path = self.directory / self.swept
             if self.how == "locks":
                 self.held = os.open(path, os.O_RDONLY)
@@ -133,7 +133,7 @@ def test_a_private_directory_that_vanishes_is_made_anew(target: Path, call: str)
         gone = False
 
         def _before(self, name: str, arguments: Any, keywords: Any, function: Any) -> None:
-            made = [entry for entry in names(target.parent) if _names.parse(entry)]
+            made = [entry for entry in names(target.parent) if temp_names.parse(entry)]
             if name == call and made and not self.gone:
                 self.gone = True
                 (target.parent / made[0]).rmdir()
@@ -323,7 +323,7 @@ def test_a_childs_staged_path_is_its_parents(
     assert target.read_bytes() == OLD
 
 
-@pytest.mark.parametrize("module", [_forks, _names])
+@pytest.mark.parametrize("module", [fork, temp_names])
 def test_a_system_without_fork(module: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(os, "register_at_fork")
     assert module.__file__ is not None
@@ -334,6 +334,6 @@ def test_a_system_without_fork(module: ModuleType, monkeypatch: pytest.MonkeyPat
 
 
 def test_a_child_makes_other_names() -> None:
-    before = _names.fresh("f")
-    _names.forget()
-    assert _names.fresh("f") != before
+    before = temp_names.fresh("f")
+    temp_names.forget()
+    assert temp_names.fresh("f") != before

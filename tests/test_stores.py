@@ -20,7 +20,8 @@ import durably
 import servers
 from capabilities import needs_posix
 from doors import in_child
-from durably import OutcomeUnknownError, UnsupportedError, _forks, _names
+from durably import OutcomeUnknownError, UnsupportedError
+from durably._system import fork, temp_names
 
 fsspec = pytest.importorskip("fsspec")
 
@@ -266,7 +267,7 @@ def test_a_wrapper_that_fails_and_closes_commits_nothing(store: Place) -> None:
 
 
 def test_a_save_is_its_own_also_in_a_transaction_of_the_file_system(store: Place) -> None:
-    from durably._stores._target import located
+    from durably._stores.target import located
 
     target = located(store.url("target"), store.how())
     assert not isinstance(target, str)
@@ -344,7 +345,7 @@ def test_sweep_finds_what_a_killed_process_left(store: Place) -> None:
         return
     if store.name == "s3":
         pytest.skip("its uploads have a test of their own")
-    name = _names.fresh("f")
+    name = temp_names.fresh("f")
     store.put(name, b"left")
     store.put("target", OLD)
     directory = store.url("")
@@ -528,9 +529,9 @@ class BrokenFiles(MemoryFileSystem):  # type: ignore[misc] # not typed
 
 @pytest.fixture
 def broken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Local:
-    from durably._stores import _table
+    from durably._stores import table
 
-    monkeypatch.setattr(_table, "_TABLE", dict(_table._TABLE))
+    monkeypatch.setattr(table, "_TABLE", dict(table._TABLE))
     durably.stores.register(BrokenFiles, Broken)
     monkeypatch.setattr(Broken, "at", "")
     monkeypatch.setattr(Broken, "error", OSError(errno.EIO, "broken"))
@@ -707,9 +708,9 @@ def test_a_forked_child_cannot_commit_and_leaves_no_mark(memory: Local, door: st
 
 
 def test_what_a_child_lets_go_of_is_not_sent(store: Place) -> None:
-    from durably._options import Options
-    from durably._stores._saving import StoreSave
-    from durably._stores._target import located
+    from durably._stores.protocol import StoreSave
+    from durably._stores.target import located
+    from durably._types import Options
 
     store.put("target", OLD)
     target = located(store.url("target"), store.how())
@@ -737,8 +738,8 @@ def test_what_a_forked_child_does(memory: Local, monkeypatch: pytest.MonkeyPatch
     staged = durably.staged_path(memory.url("target"))
     directory = staged.__enter__().parent
     with monkeypatch.context() as child:
-        child.setattr(_forks, "generation", _forks.generation + 1)
-        _forks._many[id(writer._save)]()
+        child.setattr(fork, "generation", fork.generation + 1)
+        fork._many[id(writer._save)]()
         with pytest.raises(RuntimeError, match="forked child"):
             writer.commit()
         writer.__exit__(KeyError, KeyError(), None)
@@ -750,7 +751,7 @@ def test_what_a_forked_child_does(memory: Local, monkeypatch: pytest.MonkeyPatch
         other.commit()
     other = durably.open(memory.url("target"), "wb")
     with monkeypatch.context() as child:
-        child.setattr(_forks, "generation", _forks.generation + 1)
+        child.setattr(fork, "generation", fork.generation + 1)
         other.discard()
     assert directory.exists()
     staged.__exit__(KeyError, KeyError(), None)
@@ -759,7 +760,7 @@ def test_what_a_forked_child_does(memory: Local, monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_store_of_files_says_what_is_wrong(store: Place) -> None:
-    from durably._stores._target import located
+    from durably._stores.target import located
 
     target = located(store.url("target"), store.how())
     assert not isinstance(target, str)
@@ -782,8 +783,8 @@ def test_a_store_of_files_says_what_is_wrong(store: Place) -> None:
 def test_sshfs_says_what_the_server_cannot_do(monkeypatch: pytest.MonkeyPatch) -> None:
     asyncssh = pytest.importorskip("asyncssh")
     for server in only("sshfs"):
-        from durably._stores import _sshfs
-        from durably._stores._target import located
+        from durably._stores import sshfs
+        from durably._stores.target import located
 
         def refuse(self: object) -> None:
             raise asyncssh.SFTPOpUnsupported("no fsync")
@@ -791,7 +792,7 @@ def test_sshfs_says_what_the_server_cannot_do(monkeypatch: pytest.MonkeyPatch) -
         target = located(server.url("target"), server.how())
         assert not isinstance(target, str)
         save = target.routine(target.fs, target.path)
-        assert isinstance(save, _sshfs.Sshfs)
+        assert isinstance(save, sshfs.Sshfs)
 
         async def deny(channel: object) -> None:
             raise asyncssh.SFTPPermissionDenied("no")
@@ -807,7 +808,7 @@ def test_sshfs_says_what_the_server_cannot_do(monkeypatch: pytest.MonkeyPatch) -
 
 def test_azure_tells_who_has_made_a_blob() -> None:
     for server in only("azure"):
-        from durably._stores._target import located
+        from durably._stores.target import located
 
         target = located(server.url("not-there"), server.how())
         assert not isinstance(target, str)
@@ -822,7 +823,7 @@ def test_azure_tells_who_has_made_a_blob() -> None:
 
 
 def test_a_zonal_bucket_is_refused() -> None:
-    from durably._stores._uploads import GCS
+    from durably._stores.object_store import GCS
 
     file = types.SimpleNamespace(closed=False)
     fs: Any = types.SimpleNamespace(open=lambda *_, **__: file)
@@ -832,7 +833,7 @@ def test_a_zonal_bucket_is_refused() -> None:
 
 
 def test_without_fsspec_a_store_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    import durably._stores._target as before
+    import durably._stores.target as before
 
     monkeypatch.delitem(sys.modules, before.__name__)
     monkeypatch.setitem(sys.modules, "fsspec", None)
@@ -864,7 +865,7 @@ def test_a_store_that_cannot_be_connected_to_gives_an_os_error(
 
 
 def test_sweep_tells_what_it_cannot_know(broken: Local, monkeypatch: pytest.MonkeyPatch) -> None:
-    names = [_names.fresh("f") for _ in range(2)]
+    names = [temp_names.fresh("f") for _ in range(2)]
     for name in names:
         broken.put(name, b"left")
     there = BrokenFiles().ls(f"/{broken.folder.name}", detail=True)
@@ -936,9 +937,9 @@ class OneStepFiles(MemoryFileSystem):  # type: ignore[misc] # not typed
 def test_a_store_of_ones_own_with_an_atomic_put(
     memory: Local, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    from durably._stores import _table
+    from durably._stores import table
 
-    monkeypatch.setattr(_table, "_TABLE", dict(_table._TABLE))
+    monkeypatch.setattr(table, "_TABLE", dict(table._TABLE))
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     durably.stores.register(f"{OneStepFiles.__module__}.{OneStepFiles.__qualname__}", OneStep)
     fs = OneStepFiles()

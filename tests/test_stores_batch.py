@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import durably
-from durably import Batch, BatchError, OutcomeUnknownError, UnsupportedError, _forks
+from durably import Batch, BatchError, OutcomeUnknownError, UnsupportedError
+from durably._system import fork
 from test_stores import NEW, OLD, STOP, Broken, BrokenFiles, Local, Place, only, store
 
 fsspec = pytest.importorskip("fsspec")
@@ -83,9 +84,9 @@ class Parallel(Counted):
 
 @pytest.fixture
 def counted(memory: Local, monkeypatch: pytest.MonkeyPatch) -> Local:
-    from durably._stores import _table
+    from durably._stores import table
 
-    monkeypatch.setattr(_table, "_TABLE", dict(_table._TABLE))
+    monkeypatch.setattr(table, "_TABLE", dict(table._TABLE))
     durably.stores.register(BrokenFiles, Counted)
     monkeypatch.setattr(Broken, "at", "")
     monkeypatch.setattr(Broken, "error", OSError(errno.EIO, "broken"))
@@ -365,7 +366,8 @@ def test_a_batch_that_is_dropped_sends_nothing(memory: Local) -> None:
 def test_a_copy_that_cannot_be_kept_is_the_objects_own_failure(
     memory: Local, monkeypatch: pytest.MonkeyPatch, on_error: Any
 ) -> None:
-    from durably._stores import _batch, _object_writer
+    from durably._stores import batch as _batch
+    from durably._stores import object_writer
 
     def full(*_: object, **__: object) -> Any:
         raise OSError(errno.ENOSPC, "no room")
@@ -375,7 +377,7 @@ def test_a_copy_that_cannot_be_kept_is_the_objects_own_failure(
         with batch:
             with monkeypatch.context() as patch:
                 patch.setattr(_batch, "open", full, raising=False)
-                patch.setattr(_object_writer, "open", full, raising=False)
+                patch.setattr(object_writer, "open", full, raising=False)
                 if on_error == "continue":
                     batch.write_bytes(memory.url("a"), NEW)
                     with pytest.raises(OSError, match="no room"):
@@ -388,13 +390,14 @@ def test_a_copy_that_cannot_be_kept_is_the_objects_own_failure(
 
 
 def test_an_interrupt_while_a_copy_is_made_goes_on(memory: Local, monkeypatch: pytest.MonkeyPatch) -> None:
-    from durably._stores import _batch, _object_writer, _spool
+    from durably._stores import batch as _batch
+    from durably._stores import object_writer, spool
 
     def stop(*_: object, **__: object) -> Any:
         raise STOP
 
     with Batch() as batch:
-        for room, name in ((_batch, "open"), (_object_writer, "open"), (_spool, "opened")):
+        for room, name in ((_batch, "open"), (object_writer, "open"), (spool, "opened")):
             with monkeypatch.context() as patch:
                 patch.setattr(room, name, stop, raising=False)
                 with pytest.raises(KeyboardInterrupt):
@@ -513,16 +516,16 @@ def test_what_a_forked_child_does_with_a_batch(memory: Local, monkeypatch: pytes
         writer = batch.open(memory.url("b"), "wb")
         writer.file.write(NEW)
         with monkeypatch.context() as child:
-            child.setattr(_forks, "generation", _forks.generation + 1)
+            child.setattr(fork, "generation", fork.generation + 1)
             with pytest.raises(RuntimeError, match="forked child"):
                 writer.add()
             with pytest.raises(RuntimeError, match="forked child"):
                 batch.write_bytes(memory.url("c"), NEW)
         other = batch.open(memory.url("d"), "wb")
         with monkeypatch.context() as child:
-            child.setattr(_forks, "generation", _forks.generation + 1)
+            child.setattr(fork, "generation", fork.generation + 1)
             other.discard()
-            _forks._many[id(batch._objects)]()
+            fork._many[id(batch._objects)]()
             with pytest.raises(RuntimeError, match="forked child"):
                 batch.__exit__(None, None, None)
         batch._state = "open"

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from durably._cli import _exit, _options
+from durably._cli import exit_codes
+from durably._cli import options as _options
 from test_cli import Cli, cli
 from test_stores import NEW, OLD, STOP, Broken, BrokenFiles, Local, broken, only
 
@@ -45,15 +46,15 @@ def how(s3: Server) -> list[str]:
 def test_standard_input_and_a_command_are_saved_to_a_url(cli: Cli, s3: Server, how: list[str]) -> None:
     url = s3.url("written")
     done = cli("write", url, "--json", *how, stdin=NEW)
-    assert (done.code, s3.read("written")) == (_exit.DONE, NEW)
+    assert (done.code, s3.read("written")) == (exit_codes.DONE, NEW)
     assert (done.json["path"], done.json["size"], done.json["durability"]) == (url, len(NEW), "durable")
     done = cli("write", url, "--no-overwrite", *how)
-    assert done.code == _exit.NOT_DONE
+    assert done.code == exit_codes.NOT_DONE
     assert "leave out --no-overwrite" in done.err
     done = cli("write", url, *how, "--", "sh", "-c", "echo half; exit 3")
-    assert (done.code, s3.read("written")) == (_exit.COMMAND_FAILED, NEW)
+    assert (done.code, s3.read("written")) == (exit_codes.COMMAND_FAILED, NEW)
     done = cli("write", url, *how, "--", "echo", "whole")
-    assert (done.code, s3.read("written"), s3.leftovers()) == (_exit.DONE, b"whole\n", [])
+    assert (done.code, s3.read("written"), s3.leftovers()) == (exit_codes.DONE, b"whole\n", [])
 
 
 def test_a_file_is_copied_to_a_url(cli: Cli, s3: Server, how: list[str], tmp_path: Path) -> None:
@@ -61,7 +62,7 @@ def test_a_file_is_copied_to_a_url(cli: Cli, s3: Server, how: list[str], tmp_pat
     source.write_bytes(NEW)
     source.chmod(0o600)
     done = cli("copy", source, s3.url("copied"), "--json", *how)
-    assert (done.code, s3.read("copied"), done.json["size"]) == (_exit.DONE, NEW, len(NEW))
+    assert (done.code, s3.read("copied"), done.json["size"]) == (exit_codes.DONE, NEW, len(NEW))
 
 
 def test_a_file_is_copied_to_memory(cli: Cli, tmp_path: Path) -> None:
@@ -69,7 +70,7 @@ def test_a_file_is_copied_to_memory(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "source").chmod(0o600)
     memory = Local("memory", tmp_path)
     done = cli("copy", tmp_path / "source", memory.url("copied"))
-    assert (done.code, memory.read("copied")) == (_exit.DONE, NEW)
+    assert (done.code, memory.read("copied")) == (exit_codes.DONE, NEW)
     assert "'durable' was asked for, 'none' is kept" in done.err
 
 
@@ -84,16 +85,16 @@ def test_a_tree_is_copied_to_a_url(
     (tmp_path / "below" / "b").write_bytes(OLD)
     monkeypatch.chdir(tmp_path)  # the URL is no path in it
     done = cli("copy", "--batch", ".", place.url("tree"), "--json", *how)
-    assert (done.code, done.json["saved"]) == (_exit.DONE, 2)
+    assert (done.code, done.json["saved"]) == (exit_codes.DONE, 2)
     assert (place.read("tree/a"), place.read("tree/below/b")) == (NEW, OLD)
 
 
 def test_probe_shows_what_a_store_promises(cli: Cli, s3: Server, how: list[str]) -> None:
     done = cli("probe", s3.url("x"), "--json", *how)
-    assert (done.code, done.json["file_system"], done.json["routine"]) == (_exit.DONE, "s3", "S3 upload")
+    assert (done.code, done.json["file_system"], done.json["routine"]) == (exit_codes.DONE, "s3", "S3 upload")
     assert done.json["durable"]["answer"] == "yes"
     done = cli("probe", "hdfs://nowhere/x")
-    assert done.code == _exit.NOT_DONE
+    assert done.code == exit_codes.NOT_DONE
     assert "nothing was done" in done.err
 
 
@@ -103,7 +104,7 @@ def test_forgotten_uploads_are_swept(cli: Cli, s3: Server, how: list[str]) -> No
     arguments = ("sweep", s3.url("prefix"), "--older-than", "1d", *how)
     done = cli(*arguments, "--dry-run", "--json")
     (one,) = done.json["found"]
-    assert (done.code, one["removed"]) == (_exit.DONE, True)
+    assert (done.code, one["removed"]) == (exit_codes.DONE, True)
     assert one["path"].startswith(s3.url("prefix/forgotten?uploadId="))
     assert "would be removed" in cli(*arguments, "--dry-run").out
     assert len(s3.leftovers()) == 1
@@ -111,20 +112,20 @@ def test_forgotten_uploads_are_swept(cli: Cli, s3: Server, how: list[str]) -> No
     assert s3.leftovers() == []
     assert "no leftovers" in cli(*arguments).out
     done = cli("sweep", "memory://x", "--json")
-    assert (done.code, done.json["error"]["kind"]) == (_exit.NOT_DONE, "UnsupportedError")
+    assert (done.code, done.json["error"]["kind"]) == (exit_codes.NOT_DONE, "UnsupportedError")
 
 
 def test_what_is_not_a_store_says_so(cli: Cli, tmp_path: Path) -> None:
     for arguments in (("write", "nothing-of-the-kind://x"), ("probe", "ftp::file://x")):
         done = cli(*arguments)
-        assert done.code == _exit.NOT_DONE
+        assert done.code == exit_codes.NOT_DONE
         assert "nothing was written" in done.err
     done = cli("write", tmp_path / "target", "--storage-option", "key=k")
-    assert done.code == _exit.NOT_DONE
+    assert done.code == exit_codes.NOT_DONE
     assert "go with a URL" in done.err
     assert not (tmp_path / "target").exists()
     local = f"file://{(tmp_path / 'target').as_posix()}"
-    assert cli("write", local, stdin=NEW).code == _exit.DONE
+    assert cli("write", local, stdin=NEW).code == exit_codes.DONE
     assert (tmp_path / "target").read_bytes() == NEW
 
 

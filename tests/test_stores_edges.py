@@ -21,7 +21,8 @@ fsspec = pytest.importorskip("fsspec")
 from fsspec.implementations.memory import MemoryFileSystem  # noqa: E402
 
 import durably.stores  # noqa: E402 # needs fsspec
-from durably._stores import _table, _writer  # noqa: E402
+from durably._stores import table  # noqa: E402
+from durably._stores import writer as _writer  # noqa: E402
 from test_stores import NEW, OLD, Broken, Local, broken, memory, only, s3, s3fs  # noqa: E402
 
 if TYPE_CHECKING:
@@ -150,7 +151,7 @@ class SentFiles(MemoryFileSystem):  # type: ignore[misc] # not typed
 
 @pytest.fixture
 def sent(copies: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    monkeypatch.setattr(_table, "_TABLE", dict(_table._TABLE))
+    monkeypatch.setattr(table, "_TABLE", dict(table._TABLE))
     durably.stores.register(SentFiles, Sent)
     fs = SentFiles(skip_instance_cache=True)
     fs.store.clear()
@@ -236,7 +237,7 @@ def test_arguments_are_checked_before_a_store_is_connected_to(
     monkeypatch: pytest.MonkeyPatch, save: Callable[[str], object]
 ) -> None:
     fsspec.register_implementation("reached", Reached, clobber=True)
-    monkeypatch.setitem(_table._TABLE, _table.key(Reached), Broken)
+    monkeypatch.setitem(table._TABLE, table.key(Reached), Broken)
     with pytest.raises(ConnectionRefusedError):
         durably.write_bytes("reached://o", NEW)
     with pytest.raises((TypeError, ValueError)):

@@ -17,11 +17,13 @@ import pytest
 import durably
 from capabilities import needs_linux, needs_mount, needs_posix, needs_unprivileged_user, proc
 from disk import NEW, OLD, Refusing, Without, as_nobody, names, needs_process_spaces, run
-from durably import UnsupportedError, _commit, _names, _sweep, sweep
-from durably._commit._linux import Linux
-from durably._names import Maker
-from durably._promises import FileSystem
-from durably._sweep import Swept
+from durably import UnsupportedError, _commit, sweep
+from durably._api import sweep as _sweep
+from durably._commit.linux.strategy import Linux
+from durably._receipts import Swept
+from durably._system import temp_names
+from durably._system.promises import FileSystem
+from durably._system.temp_names import Maker
 from durably.testing import RecordingSyscalls, use
 from fakes import FakeWindows
 from mounts import bound
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 fcntl = pytest.importorskip("fcntl", reason="needs a POSIX system")
 pytestmark = pytest.mark.skipif(bool(proc()), reason=proc())
 
-HERE = _names.this_process()
+HERE = temp_names.this_process()
 RANDOM = "0123456789abcdef"
 OTHER_BOOT, OTHER_SPACE = "deadbeef", "1234"
 
@@ -107,28 +109,28 @@ def test_only_the_exact_pattern_is_looked_at(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["f", "h", "d"])
 def test_a_name_says_who_made_it(kind: Any) -> None:
-    fresh = [_names.fresh(kind) for _ in range(200)]
+    fresh = [temp_names.fresh(kind) for _ in range(200)]
     assert len(set(fresh)) == 200
-    parsed = _names.parse(fresh[0])
+    parsed = temp_names.parse(fresh[0])
     assert parsed is not None
     assert (parsed[0], str(parsed[1])) == (kind, str(HERE))
     assert (HERE.process, HERE.start > 0) == (os.getpid(), True)
 
 
 def test_a_forked_child_makes_names_of_its_own() -> None:
-    _names.fresh("f")
+    temp_names.fresh("f")
     read, write = os.pipe()
     child = os.fork()
     if child == 0:
-        os.write(write, _names.fresh("f").encode())
+        os.write(write, temp_names.fresh("f").encode())
         os._exit(0)
     os.close(write)
     with os.fdopen(read) as pipe:
-        parsed = _names.parse(pipe.read())
+        parsed = temp_names.parse(pipe.read())
     os.waitpid(child, 0)
     assert parsed is not None
     assert parsed[1].process == child
-    mine = _names.parse(_names.fresh("f"))
+    mine = temp_names.parse(temp_names.fresh("f"))
     assert mine is not None
     assert mine[1].process == os.getpid()
 
@@ -140,7 +142,7 @@ def test_where_the_system_tells_nothing_the_maker_is_unknown(monkeypatch: pytest
     monkeypatch.setattr("builtins.open", fails)
     monkeypatch.setattr(os, "stat", fails)
     try:
-        unknown = _names.this_process()
+        unknown = temp_names.this_process()
     finally:
         monkeypatch.undo()
     assert str(unknown) == f"0-0-{os.getpid():x}-0"
@@ -190,14 +192,14 @@ def test_a_process_whose_start_is_not_known_counts_as_the_same(tmp_path: Path) -
 
 
 def test_a_process_that_is_somebody_elses_still_runs(tmp_path: Path) -> None:
-    made(tmp_path, "f", maker(process=1, start=_names.process_start(1)))
+    made(tmp_path, "f", maker(process=1, start=temp_names.process_start(1)))
     assert not only(sweep(tmp_path, older_than=0)).removed
 
 
 @needs_unprivileged_user
 def test_a_process_that_may_not_be_signalled_still_runs(tmp_path: Path) -> None:
     os.chown(tmp_path, 65534, 65534)
-    made(tmp_path, "f", maker(process=1, start=_names.process_start(1)))
+    made(tmp_path, "f", maker(process=1, start=temp_names.process_start(1)))
 
     def body() -> None:
         assert not only(sweep(tmp_path, older_than=0)).removed
@@ -214,8 +216,8 @@ def test_a_number_that_no_process_can_have_proves_nothing(tmp_path: Path, number
 
 KILLED = """
 import os, sys, durably
-from durably._commit import _linux
-_linux._descriptors_can_be_linked = False
+from durably._commit.linux import strategy as linux
+linux._descriptors_can_be_linked = False
 if sys.argv[2] == "staged":
     staged = durably.staged_path(sys.argv[1])
     staged.__enter__().write_bytes(b"half")
@@ -276,8 +278,8 @@ def test_a_lock_that_cannot_be_tested_proves_nothing(tmp_path: Path, number: int
 
 CONTAINED = """
 import os, sys, time, durably
-from durably._commit import _linux
-_linux._descriptors_can_be_linked = False
+from durably._commit.linux import strategy as linux
+linux._descriptors_can_be_linked = False
 writer = durably.open(sys.argv[1], "wb")
 writer.file.write(b"half")
 print(os.getpid(), flush=True)
@@ -621,7 +623,7 @@ def test_a_journal_on_another_mount_does_not_count(tmp_path: Path, dead: int) ->
     source = tmp_path / "source"
     top.mkdir()
     source.mkdir()
-    (tmp_path / _names.JOURNAL).write_bytes(b"")
+    (tmp_path / temp_names.JOURNAL).write_bytes(b"")
     with bound(source, top):
         left = made(top, "t", maker(process=dead))
         assert only(sweep(top, older_than=0)).removed

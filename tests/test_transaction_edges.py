@@ -15,8 +15,9 @@ import doors
 import durably
 from capabilities import needs_linux, needs_posix
 from doors import LINUX, POSIX, Way
-from durably import _commit, _names
-from durably._native import windows as win
+from durably import _commit
+from durably._system import temp_names
+from durably._system.native import win32 as win
 from durably.testing import RecordingSyscalls, use
 from fakes import FakeWindows, windows_error
 from transactions import JOURNAL, MACOS, WINDOWS, held, ours, recover
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from durably._syscalls import Syscalls
+    from durably._system.syscalls import Syscalls
 
     Hook = Callable[[str, tuple[Any, ...]], object]
 
@@ -61,7 +62,7 @@ def _error(number: int = errno.EIO) -> OSError:
 
 
 def _is_temporary(name: object) -> bool:
-    made = _names.parse(os.path.basename(name)) if isinstance(name, str) else None
+    made = temp_names.parse(os.path.basename(name)) if isinstance(name, str) else None
     return made is not None and made[0] == "t"
 
 
@@ -289,7 +290,7 @@ def test_an_exchange_that_is_refused_changes_nothing(
 def test_new_files_are_linked_where_a_rename_may_replace_another_hosts(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("durably._commit._linux.Linux.excludes", lambda *_: False)
+    monkeypatch.setattr("durably._commit.linux.strategy.Linux.excludes", lambda *_: False)
     seen: list[str] = []
     with use(Hooked(lambda name, _: seen.append(name))), durably.Transaction(root) as txn:
         txn.write_bytes("n", b"new n")
@@ -390,8 +391,8 @@ def test_many_files_are_flushed_together_where_that_is_quick(
     root: Path, monkeypatch: pytest.MonkeyPatch, place: str, files: int, *, quiet: bool
 ) -> None:
     """Of 70, some are closed before the commit. A new directory is one change, without a journal."""
-    monkeypatch.setattr("durably._commit._linux.Linux.common_flush", lambda self, directory: "8:1")
-    monkeypatch.setattr("durably._commit._linux.Linux.is_quiet", lambda self, files, size: quiet)
+    monkeypatch.setattr("durably._commit.linux.strategy.Linux.common_flush", lambda self, directory: "8:1")
+    monkeypatch.setattr("durably._commit.linux.strategy.Linux.is_quiet", lambda self, files, size: quiet)
     table = Hooked(lambda name, arguments: None)
     before = doors.descriptors()
     with use(table), durably.Transaction(root) as txn:
@@ -616,11 +617,11 @@ def test_windows_waits_for_the_lock_of_another(root: Path, code: int, *, going: 
     failed: list[str] = []
 
     def hook(name: str, arguments: tuple[Any, ...]) -> None:
-        if not str(arguments and arguments[0]).endswith(_names.LOCK):
+        if not str(arguments and arguments[0]).endswith(temp_names.LOCK):
             return
         if name == "create_file" and not failed:
             failed.append(name)
-            (root / _names.LOCK).touch()
+            (root / temp_names.LOCK).touch()
             raise windows_error(code)
         if name == "get_file_attributes" and going:
             raise windows_error(win.ERROR_ACCESS_DENIED)
@@ -636,7 +637,7 @@ def test_windows_waits_for_the_lock_of_another(root: Path, code: int, *, going: 
 
 def test_windows_tells_where_no_lock_can_be_made(root: Path) -> None:
     def hook(name: str, arguments: tuple[Any, ...]) -> None:
-        if name == "create_file" and arguments[0].endswith(_names.LOCK):
+        if name == "create_file" and arguments[0].endswith(temp_names.LOCK):
             raise windows_error(win.ERROR_ACCESS_DENIED)
 
     with use(Hooked(hook, FakeWindows()), WINDOWS.system), pytest.raises(PermissionError):

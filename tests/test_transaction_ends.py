@@ -13,7 +13,7 @@ import pytest
 import doors
 import durably
 from capabilities import needs_linux, needs_posix
-from durably import _names
+from durably._system import temp_names
 from durably.testing import RecordingSyscalls, use
 from transactions import held, ours
 
@@ -174,7 +174,7 @@ def test_a_leftover_is_named_once(root: Path) -> None:
 
         def _before(self, name: str, arguments: Any, keywords: Any, function: Any) -> None:
             super()._before(name, arguments, keywords, function)
-            if name in ("unlink", "rmdir") and _names.parse(arguments[0]):
+            if name in ("unlink", "rmdir") and temp_names.parse(arguments[0]):
                 raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
 
     table = Stuck("replace", "c")
@@ -202,7 +202,7 @@ class BreakingOff(RecordingSyscalls):
         self.left = at
 
     def _before(self, name: str, arguments: Any, keywords: Any, function: Any) -> None:
-        if name == "unlink" and _names.parse(arguments[0]):
+        if name == "unlink" and temp_names.parse(arguments[0]):
             self.left -= 1
             if not self.left:
                 raise KeyboardInterrupt

@@ -15,12 +15,13 @@ import durably
 from capabilities import needs_linux, needs_posix, needs_proc, needs_root
 from disk import Refusing, names
 from doors import descriptors, named_leftovers
-from durably import OutcomeUnknownError, UnsupportedError, _names
-from durably._commit._linux import Linux
-from durably._commit._windows_files import TRIES
-from durably._native import windows as win
-from durably._native.linux import RENAME_EXCHANGE, RENAME_NOREPLACE
-from durably._syscalls import Syscalls
+from durably import OutcomeUnknownError, UnsupportedError
+from durably._commit.linux.strategy import Linux
+from durably._commit.windows.handles import TRIES
+from durably._system import temp_names
+from durably._system.native import win32 as win
+from durably._system.native.linux import RENAME_EXCHANGE, RENAME_NOREPLACE
+from durably._system.syscalls import Syscalls
 from durably.testing import RecordingSyscalls, use
 from fakes import FakeWindows, windows_error
 from trees import NEW, OLD, grow, seen
@@ -236,10 +237,10 @@ def swept(place: Path) -> dict[str, tuple[bool, str]]:
 
 @pytest.mark.usefixtures("dead")
 def test_an_old_version_that_was_to_be_kept_is_not_swept(path: Path) -> None:
-    version, private = path.with_name(_names.fresh("v")), path.with_name(_names.fresh("d"))
+    version, private = path.with_name(temp_names.fresh("v")), path.with_name(temp_names.fresh("d"))
     version.mkdir()
     private.mkdir()
-    (private / _names.fresh("f")).symlink_to(version.name)
+    (private / temp_names.fresh("f")).symlink_to(version.name)
     found = swept(path.parent)
     assert not any(removed for removed, _ in found.values())
     assert "was to be kept: move it away" in found[version.name][1]
@@ -251,9 +252,9 @@ def test_an_old_version_that_was_to_be_kept_is_not_swept(path: Path) -> None:
 
 @pytest.mark.usefixtures("dead")
 def test_an_old_tree_that_was_to_be_kept_is_not_swept(path: Path) -> None:
-    private = path.with_name(_names.fresh("d"))
+    private = path.with_name(temp_names.fresh("d"))
     (private / "target").mkdir(parents=True)
-    mark = private / _names.fresh("f")
+    mark = private / temp_names.fresh("f")
     mark.symlink_to("1")
     ((removed, reason),) = swept(path.parent).values()
     assert not removed
@@ -267,7 +268,7 @@ def test_an_old_tree_that_was_to_be_kept_is_not_swept(path: Path) -> None:
 
 @pytest.mark.usefixtures("dead")
 def test_a_private_directory_that_goes_while_a_version_is_swept(path: Path) -> None:
-    version, private = path.with_name(_names.fresh("v")), path.with_name(_names.fresh("d"))
+    version, private = path.with_name(temp_names.fresh("v")), path.with_name(temp_names.fresh("d"))
     version.mkdir()
     private.mkdir()
 
@@ -287,7 +288,7 @@ def test_a_private_directory_that_goes_while_a_version_is_swept(path: Path) -> N
 
 @pytest.mark.usefixtures("dead")
 def test_a_link_that_cannot_be_read_keeps_everything(path: Path) -> None:
-    version = path.with_name(_names.fresh("v"))
+    version = path.with_name(temp_names.fresh("v"))
     version.mkdir()
     with use(Refusing(readlink=errno.EIO)):
         ((removed, reason),) = swept(path.parent).values()
@@ -316,11 +317,11 @@ def test_windows_refuses_a_file(path: Path, fake: FakeWindows) -> None:
 def test_windows_leaves_a_name_that_is_taken(
     path: Path, fake: FakeWindows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fresh = _names.fresh
+    fresh = temp_names.fresh
     taken = fresh("d")
     path.with_name(taken).mkdir()
     given = iter([taken])
-    monkeypatch.setattr(_names, "fresh", lambda kind: next(given, None) or fresh(kind))
+    monkeypatch.setattr(temp_names, "fresh", lambda kind: next(given, None) or fresh(kind))
     save(path)
     assert seen(path) == NEW
     assert names(path.parent) == sorted([taken, path.name])

@@ -27,9 +27,9 @@ from capabilities import (
 from disk import NEW, OLD, names
 from doors import BY_NAME, MAIN, Door, attempt, shown
 from durably import UnsupportedError
-from durably._commit._windows_files import PATIENCE
-from durably._native import windows as win
-from durably._syscalls import Syscalls
+from durably._commit.windows.handles import PATIENCE
+from durably._system.native import win32 as win
+from durably._system.syscalls import Syscalls
 from durably.testing import RecordingSyscalls, use
 
 if TYPE_CHECKING:

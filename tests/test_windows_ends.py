@@ -16,9 +16,9 @@ from capabilities import needs_windows
 from disk import NEW, OLD, names
 from doors import MAIN, Door, attempt, beside, named_leftovers, read, shown
 from durably import OutcomeUnknownError, testing
-from durably._commit._windows_files import PATIENCE
-from durably._native import windows as win
-from durably._syscalls import Syscalls
+from durably._commit.windows.handles import PATIENCE
+from durably._system.native import win32 as win
+from durably._system.syscalls import Syscalls
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

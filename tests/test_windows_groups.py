@@ -12,9 +12,9 @@ import durably
 from capabilities import needs_windows, posix_rename
 from disk import NEW, OLD, names
 from durably import BatchError, UnsupportedError, testing
-from durably._commit._windows_files import PATIENCE
-from durably._syscalls import Syscalls
-from durably._txn._names_below import parts_below
+from durably._commit.windows.handles import PATIENCE
+from durably._system.syscalls import Syscalls
+from durably._transaction.paths import parts_below
 from test_windows_ends import child
 
 if TYPE_CHECKING:

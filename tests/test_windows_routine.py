@@ -13,13 +13,14 @@ import pytest
 
 import durably
 from capabilities import needs_linux
-from durably import OutcomeUnknownError, UnsupportedError, _commit, _names, testing
-from durably._commit import _windows_paths
-from durably._commit._windows import Windows
-from durably._commit._windows_files import PATIENCE, TRIES
-from durably._native import windows as win
-from durably._options import Options
-from durably._save import Save
+from durably import OutcomeUnknownError, UnsupportedError, _commit, testing
+from durably._commit.pending import Save
+from durably._commit.windows import paths as _windows_paths
+from durably._commit.windows.handles import PATIENCE, TRIES
+from durably._commit.windows.strategy import Windows
+from durably._system import temp_names
+from durably._system.native import win32 as win
+from durably._types import Options
 from fakes import LINUX, NO_SPACE, FakeWindows, windows_error
 
 if TYPE_CHECKING:
@@ -790,11 +791,11 @@ def test_a_removal_does_not_follow_a_link_to_a_directory(
 def test_a_name_that_is_taken_is_left_alone(
     target: Path, fake: FakeWindows, monkeypatch: pytest.MonkeyPatch, private: bool
 ) -> None:
-    fresh = _names.fresh
+    fresh = temp_names.fresh
     taken = fresh("d" if private else "h")
     (target.parent / taken).mkdir()
     names = iter(["model", taken] if private else [taken])
-    monkeypatch.setattr(_names, "fresh", lambda kind: next(names, None) or fresh(kind))
+    monkeypatch.setattr(temp_names, "fresh", lambda kind: next(names, None) or fresh(kind))
     if private:
         with durably.staged_path(target) as path:
             path.write_bytes(b"new")
@@ -873,7 +874,7 @@ def test_what_a_live_writer_has_cannot_be_claimed(target: Path, private: bool) -
     directory = routine.open_directory(str(target.parent))
     with durably.staged_path(target) if private else durably.open(target, "wb") as made:
         (name,) = (entry for entry in listed(target.parent) if entry != "target")
-        assert _names.parse(name) is not None
+        assert temp_names.parse(name) is not None
         assert routine.claim(directory, name) is None
         if private:
             made.write_bytes(b"new")  # type: ignore[union-attr] # a path
@@ -884,7 +885,7 @@ def test_what_a_live_writer_has_cannot_be_claimed(target: Path, private: bool) -
 def test_what_nobody_has_can_be_claimed_and_removed(
     tmp_path: Path, fake: FakeWindows, table: Any, kind: Any
 ) -> None:
-    name = _names.fresh(kind)
+    name = temp_names.fresh(kind)
     (tmp_path / name).mkdir() if kind == "d" else (tmp_path / name).write_bytes(b"")
     routine = _commit.routine()
     directory = routine.open_directory(str(tmp_path))
@@ -911,8 +912,8 @@ def test_every_temporary_is_of_the_kind_whose_handle_is_its_lock(target: Path, t
 
 def test_processes_are_asked_for_without_a_signal(table: testing.RecordingSyscalls) -> None:
     routine = _commit.routine()
-    assert routine.is_running(_names.Maker("0", "0", os.getpid(), 0))
-    assert not routine.is_running(_names.Maker("0", "0", 1 << 30, 0))
+    assert routine.is_running(temp_names.Maker("0", "0", os.getpid(), 0))
+    assert not routine.is_running(temp_names.Maker("0", "0", 1 << 30, 0))
 
 
 def test_a_directory_is_opened_only_if_it_is_one(target: Path) -> None:

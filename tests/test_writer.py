@@ -646,9 +646,9 @@ def test_a_half_built_writer_is_dropped_in_silence(tmp_path: Path, path: Any) ->
 def test_the_end_of_the_interpreter_discards(target: Path, lacks: str, where: str) -> None:
     program = """
 import sys, durably
-from durably._commit import _linux
+from durably._commit.linux import strategy as linux
 if sys.argv[2]:
-    _linux._descriptors_can_be_linked = False
+    linux._descriptors_can_be_linked = False
 def main():
     global writer
     writer = durably.open(sys.argv[1], "wb")

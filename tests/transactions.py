@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import durably
 from doors import LINUX, POSIX, Way
-from durably import _names
+from durably._system import temp_names
 from durably.testing import use
 from fakes import FakeMacOS, FakeWindows
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from durably._syscalls import Syscalls
+    from durably._system.syscalls import Syscalls
 
     Tree = dict[str, bytes]
 
 MACOS = Way("macos", "darwin", FakeMacOS)
 WINDOWS = Way("windows", "win32", FakeWindows)
 WAYS = (LINUX, POSIX, MACOS, WINDOWS)
-JOURNAL = _names.JOURNAL
+JOURNAL = temp_names.JOURNAL
 
 
 class NoLinks(FakeMacOS):
@@ -155,7 +155,7 @@ def ours(root: Path) -> list[str]:
 
 
 def is_ours(name: str) -> bool:
-    return _names.parse(name) is not None or name in (_names.JOURNAL, _names.LOCK)
+    return temp_names.parse(name) is not None or name in (temp_names.JOURNAL, temp_names.LOCK)
 
 
 def directories(root: Path) -> set[str]:
@@ -174,7 +174,9 @@ def sweep_all(root: Path) -> None:
         durably.sweep(above, older_than=0)
 
 
-def recover(root: Path, way: Way = LINUX, base: Syscalls | None = None) -> durably._recover.Recovered:  # type: ignore[name-defined]
+def recover(
+    root: Path, way: Way = LINUX, base: Syscalls | None = None
+) -> durably._transaction.recover.Recovered:  # type: ignore[name-defined]
     """Recover with a table that does not fail."""
     with use(base or way.base(), way.system):
         return durably.recover(root)

@@ -8,6 +8,11 @@ files with shared flushes, `Transaction` several files, all or none. Each return
 `recover` finishes or undoes a transaction that was interrupted.
 """
 
+from durably._api.oneshot import atomic_write, write_bytes, write_text
+from durably._api.open import open  # noqa: A004 # as gzip.open
+from durably._api.probe import probe
+from durably._api.staged_path import staged_path
+from durably._api.sweep import sweep
 from durably._errors import (
     BatchError,
     NotDurableError,
@@ -17,21 +22,16 @@ from durably._errors import (
     TornError,
     UnsupportedError,
 )
-from durably._oneshot import atomic_write, write_bytes, write_text
-from durably._open import open  # noqa: A004 # as gzip.open
-from durably._options import Durability, Guarantees, Receipt
-from durably._probe import probe
-from durably._staged_path import staged_path
-from durably._sweep import sweep
-from durably._writer import AtomicWriter
+from durably._file.writer import AtomicWriter
+from durably._receipts import BatchReceipt, Guarantees, Receipt
+from durably._types import Durability
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from durably._batch import Batch
-    from durably._batch_receipt import BatchReceipt
-    from durably._recover import recover
-    from durably._staged_directory import staged_directory
-    from durably._transaction import Transaction
+    from durably._api.batch import Batch
+    from durably._transaction.recover import recover
+    from durably._transaction.transaction import Transaction
+    from durably._tree.staged_directory import staged_directory
 
 __version__ = "0.1.0"
 
@@ -63,11 +63,10 @@ __all__ = [
 
 # The doors for many files are as much again to import as those for one: each is loaded when it is asked for.
 _LATER = {
-    "Batch": "_batch",
-    "BatchReceipt": "_batch_receipt",
-    "Transaction": "_transaction",
-    "recover": "_recover",
-    "staged_directory": "_staged_directory",
+    "Batch": "_api.batch",
+    "Transaction": "_transaction.transaction",
+    "recover": "_transaction.recover",
+    "staged_directory": "_tree.staged_directory",
 }
 
 if not TYPE_CHECKING:  # or every name would be one of the module's to a type checker

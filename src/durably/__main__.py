@@ -25,7 +25,7 @@ NOT_INSTALLED = 1
 def main() -> None:
     """Run the command line on ``sys.argv``, and exit."""
     try:
-        from durably._cli import run
+        from durably._cli.main import run
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
         if package not in _NEEDED:

@@ -15,8 +15,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from durably._batch_receipt import BatchReceipt
-    from durably._options import Receipt
+    from durably._receipts import BatchReceipt, Receipt
 
 
 def blame(error: OSError, path: str) -> None:

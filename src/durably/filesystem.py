@@ -24,21 +24,23 @@ except ModuleNotFoundError as missing:
     message = "durably.filesystem needs fsspec, which is not installed: pip install 'durably[fsspec]'"
     raise ModuleNotFoundError(message, name=missing.name) from None
 
-from durably._fsspec import _entries, _install, _moving, _touching
-from durably._fsspec._file import DurableFile
-from durably._fsspec._fsspec_transaction import DurableTransaction
-from durably._fsspec._layers import CompressedFile, TextFile
-from durably._fsspec._many import ManyFiles
-from durably._fsspec._options import OPTIONS, SINGLE, OneSpelling, saving, writes
-from durably._fsspec._recovering import recover_below
-from durably._oneshot import write_bytes
-from durably._options import resolve
-from durably._writer import AtomicWriter
+from durably._api.oneshot import write_bytes
+from durably._file.writer import AtomicWriter
+from durably._fsspec import installation, names
+from durably._fsspec import move as _moving
+from durably._fsspec import touch as _touching
+from durably._fsspec.file import DurableFile
+from durably._fsspec.fsspec_transaction import DurableTransaction
+from durably._fsspec.layers import CompressedFile, TextFile
+from durably._fsspec.many import ManyFiles
+from durably._fsspec.options import OPTIONS, SINGLE, OneSpelling, saving, writes
+from durably._fsspec.recovery import recover_below
+from durably._types import resolve
 
 if TYPE_CHECKING:
-    from durably._fsspec._transaction import TransactionCore
-    from durably._options import SaveOptions
-    from durably._transaction_receipt import Recovered
+    from durably._fsspec.transaction import TransactionCore
+    from durably._receipts import Recovered
+    from durably._types import SaveOptions
 
 __all__ = [
     "DurableFile",
@@ -159,7 +161,7 @@ class DurableFileSystem(ManyFiles, metaclass=OneSpelling):
         return recover_below(self._strip_protocol(path))
 
     def _saving(self, path: str, given: dict[str, Any]) -> SaveOptions:
-        options = self.makes if self.auto_mkdir and not _entries.in_staging(path) else self.saves
+        options = self.makes if self.auto_mkdir and not names.in_staging(path) else self.saves
         return {**options, **saving(given)} if given else options
 
     def pipe_file(self, path: Any, value: Any, mode: str = "overwrite", **kwargs: Any) -> None:
@@ -192,7 +194,7 @@ class DurableFileSystem(ManyFiles, metaclass=OneSpelling):
     def _strip_protocol(cls, path: Any) -> Any:
         if type(path) is str and os.sep == "/" and path.startswith("/"):
             return path.rstrip("/") or "/"
-        return super()._strip_protocol(_entries.without_protocol(path, cls.protocol))
+        return super()._strip_protocol(names.without_protocol(path, cls.protocol))
 
     def unstrip_protocol(self, name: Any) -> str:
         """The URL of a path; LocalFileSystem's own may be one of file://, up to fsspec 2025.9 at least."""
@@ -201,19 +203,19 @@ class DurableFileSystem(ManyFiles, metaclass=OneSpelling):
     def mkdir(self, path: Any, create_parents: bool = True, **kwargs: Any) -> None:
         """Make a directory; FileExistsError if there is anything of that name."""
         mode = 0o777 if create_parents else kwargs.get("mode", 0o777)
-        _entries.make_directory(self._strip_protocol(path), self.level, parents=create_parents, mode=mode)
+        names.make_directory(self._strip_protocol(path), self.level, parents=create_parents, mode=mode)
 
     def makedirs(self, path: Any, exist_ok: bool = False) -> None:
         """Make a directory and those above it. FileExistsError if it is there, unless ``exist_ok``."""
         target = self._strip_protocol(path)
         if exist_ok:
-            _entries.make_directories(target, self.level)
+            names.make_directories(target, self.level)
         else:
-            _entries.make_directory(target, self.level, parents=True)
+            names.make_directory(target, self.level, parents=True)
 
     def rmdir(self, path: Any) -> None:
         """Remove an empty directory. OSError with errno ENOTEMPTY for another."""
-        _entries.remove_directory(self._strip_protocol(path), self.level)
+        names.remove_directory(self._strip_protocol(path), self.level)
 
     def rm_file(self, path: Any) -> None:
         """Remove a file. FileNotFoundError if there is none, IsADirectoryError for a directory."""
@@ -239,7 +241,7 @@ class DurableFileSystem(ManyFiles, metaclass=OneSpelling):
     def _remove(self, target: str) -> None:
         core = self.transaction_core()
         if core is None:
-            _entries.remove(target, self.level)
+            names.remove(target, self.level)
         else:
             core.remove(target)
 
@@ -254,19 +256,19 @@ class DurableFileSystem(ManyFiles, metaclass=OneSpelling):
     def link(self, src: Any, dst: Any, **kwargs: Any) -> None:
         """Make a hard link."""
         source, target = self._strip_protocol(src), self._strip_protocol(dst)
-        _entries.name(target, self.level, lambda calls: calls.link(source, target, **kwargs))
+        names.name(target, self.level, lambda calls: calls.link(source, target, **kwargs))
 
     def symlink(self, src: Any, dst: Any, **kwargs: Any) -> None:
         """Make a symbolic link."""
         source, target = self._strip_protocol(src), self._strip_protocol(dst)
-        _entries.name(target, self.level, lambda _: os.symlink(source, target, **kwargs))
+        names.name(target, self.level, lambda _: os.symlink(source, target, **kwargs))
 
     # Reading.
 
     def ls(self, path: Any, detail: bool = False, **kwargs: Any) -> list[Any]:
         """List a directory, without the temporaries of saves that are under way."""
         found: list[Any] = super().ls(path, detail=detail, **kwargs)
-        return [each for each in found if not _entries.is_temporary(each["name"] if detail else each)]
+        return [each for each in found if not names.is_temporary(each["name"] if detail else each)]
 
 
 class DurableLocalFiles(DurableFileSystem):
@@ -278,7 +280,7 @@ class DurableLocalFiles(DurableFileSystem):
         super().__init__(auto_mkdir=auto_mkdir, **options)
 
 
-def install() -> _install.Installed:
+def install() -> installation.Installed:
     """Have fsspec use durable files for ``file://``, ``local://`` and plain paths, in this process.
 
     Forked children inherit it; spawned ones, such as dask's workers, must install it themselves. File
@@ -286,9 +288,9 @@ def install() -> _install.Installed:
     Calling it again does nothing. In a ``with`` statement, the end of the block uninstalls it, but where
     it was installed before.
     """
-    return _install.install(DurableLocalFiles)
+    return installation.install(DurableLocalFiles)
 
 
 def uninstall() -> None:
     """Take back `install`; nothing if it was not installed. File systems that were made stay."""
-    _install.uninstall()
+    installation.uninstall()

@@ -12,9 +12,9 @@ upload that can be seen while it is under way, keeps nothing. Needs ``durably[fs
 
 from __future__ import annotations
 
-from durably._stores._puts import Put
-from durably._stores._renames import Renamed
-from durably._stores._store import Store, promises
-from durably._stores._table import register
+from durably._stores.put import Put
+from durably._stores.rename import Renamed
+from durably._stores.store import Store, promises
+from durably._stores.table import register
 
 __all__ = ["Put", "Renamed", "Store", "promises", "register"]

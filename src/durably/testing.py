@@ -27,7 +27,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from durably import _commit
-from durably._syscalls import Syscalls
+from durably._system.syscalls import Syscalls
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Mapping

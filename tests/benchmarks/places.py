@@ -133,7 +133,7 @@ def _unmount(mountpoint: Path) -> None:
 def drain(directory: Path) -> None:
     """Have written what others have left there: it is not the next contender's to write."""
     if sys.platform == "linux":
-        from durably._native import linux
+        from durably._system.native import linux
 
         fd = os.open(directory, os.O_RDONLY)
         try:

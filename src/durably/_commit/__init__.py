@@ -6,13 +6,13 @@ import errno
 import sys
 
 from durably._errors import UnsupportedError
-from durably._syscalls import Syscalls
+from durably._system.syscalls import Syscalls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from durably._commit._entries import Entries
-    from durably._commit._routine import Routine
-    from durably._commit._tree_routine import TreeRoutine
+    from durably._commit.posix.dirops import Entries
+    from durably._commit.strategy import Routine
+    from durably._commit.tree_strategy import TreeRoutine
 
 _BSD_AND_KIN = ("freebsd", "netbsd", "openbsd", "dragonfly", "sunos", "cygwin")
 
@@ -39,18 +39,18 @@ def use(new: Routine | None) -> Routine:
 def trees(routine: Routine) -> TreeRoutine:
     """How the routine's system saves whole directories."""
     if routine.name == "linux":
-        from durably._commit._linux_trees import LinuxTrees
+        from durably._commit.linux.tree import LinuxTrees
 
         return LinuxTrees(routine)  # type: ignore[arg-type] # by its name
     if routine.name == "macos":
-        from durably._commit._macos_trees import MacOSTrees
+        from durably._commit.macos.tree import MacOSTrees
 
         return MacOSTrees(routine)  # type: ignore[arg-type] # by its name
     if routine.name == "windows":
-        from durably._commit._windows_trees import WindowsTrees
+        from durably._commit.windows.tree import WindowsTrees
 
         return WindowsTrees(routine)  # type: ignore[arg-type] # by its name
-    from durably._commit._trees import Trees
+    from durably._commit.posix.tree import Trees
 
     return Trees(routine)  # type: ignore[arg-type] # by its name
 
@@ -58,31 +58,31 @@ def trees(routine: Routine) -> TreeRoutine:
 def entries(routine: Routine) -> Entries:
     """How the routine's system works on names in open directories, for transactions."""
     if routine.name == "windows":
-        from durably._commit._windows_names import WindowsEntries
+        from durably._commit.windows.dirops import WindowsEntries
 
         return WindowsEntries(routine)  # type: ignore[arg-type] # by its name
-    from durably._commit import _entries
+    from durably._commit.posix import dirops
 
-    by_name = {"linux": _entries.LinuxEntries, "macos": _entries.MacOSEntries}
-    return by_name.get(routine.name, _entries.PosixEntries)(routine)  # type: ignore[arg-type] # by its name
+    by_name = {"linux": dirops.LinuxEntries, "macos": dirops.MacOSEntries}
+    return by_name.get(routine.name, dirops.PosixEntries)(routine)  # type: ignore[arg-type] # by its name
 
 
 def choose(platform: str) -> type[Routine]:
     """The routine for a ``sys.platform``."""
     if platform in ("linux", "android"):
-        from durably._commit._linux import Linux
+        from durably._commit.linux.strategy import Linux
 
         return Linux
     if platform == "darwin":
-        from durably._commit._macos import MacOS
+        from durably._commit.macos.strategy import MacOS
 
         return MacOS
     if platform == "win32":
-        from durably._commit._windows import Windows
+        from durably._commit.windows.strategy import Windows
 
         return Windows
     if platform.startswith(_BSD_AND_KIN):
-        from durably._commit._posix import Posix
+        from durably._commit.posix.strategy import Posix
 
         return Posix
     message = f"durably has no commit routine for {platform!r}; nothing was written"

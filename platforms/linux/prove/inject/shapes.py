@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING, NamedTuple
 
 import durably
-from durably import _names
+from durably._system import temp_names
 
 from ..powercut import system
 
@@ -53,7 +53,7 @@ class Shape(NamedTuple):
 
 
 def _is_ours(name: str) -> bool:
-    return _names.parse(name) is not None or name in (_names.JOURNAL, _names.LOCK)
+    return temp_names.parse(name) is not None or name in (temp_names.JOURNAL, temp_names.LOCK)
 
 
 def fill(directory: str, files: Files) -> None:

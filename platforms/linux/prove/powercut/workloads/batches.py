@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Literal
 
 import durably
-from durably._commit._linux import Linux
+from durably._commit.linux.strategy import Linux
 
 from ..workload import KEPT, WHOLE, Workload
 

@@ -9,7 +9,7 @@ import tempfile
 from typing import TYPE_CHECKING
 
 import durably
-from durably._native.linux import RENAME_EXCHANGE, renameat2, syncfs
+from durably._system.native.linux import RENAME_EXCHANGE, renameat2, syncfs
 
 from ..workload import KEPT, WHOLE, Workload
 

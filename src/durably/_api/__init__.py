@@ -1,0 +1,1 @@
+"""The public functions, and the one dispatch between this machine and a store."""

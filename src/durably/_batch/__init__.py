@@ -1,0 +1,1 @@
+"""Many files with shared flushes: group commit."""

@@ -1,0 +1,96 @@
+"""What became of each of many files: its receipt, its error, or the temporary that is removed."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from durably._errors import NotDurableError
+from durably._receipts import Receipt
+from durably._system import promises
+from durably._types import CONSISTENT, DURABLE, LEVELS, NONE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from durably._batch.directories import Place
+    from durably._batch.entry import Staged
+    from durably._commit.pending import Save
+    from durably._commit.strategy import Routine
+
+
+def receipt(routine: Routine, place: Place, name: str, staged: Staged) -> Receipt:
+    """Of a file that was published, once its directory was settled."""
+    traits, state = staged.traits, place.state
+    level = traits.options.durability
+    steps = (*traits.steps, *(("syncfs",) if not traits.flushed and level is not NONE else ()), "rename")
+    skipped = traits.skipped | place.skipped
+    kept = NONE
+    if level is not NONE:
+        assert place.file_system is not None
+        kept, reason = promises.kept(level, routine.name, place.file_system)
+        if reason:
+            skipped[str(level)] = reason
+        kept = min(kept, traits.limit, key=LEVELS.index)
+    if level is DURABLE and state is not None:
+        steps += tuple(state.steps)
+        skipped |= state.skipped
+        kept = min(kept, state.limit if place.failure is None else CONSISTENT, key=LEVELS.index)
+    path = place.full_path(name, staged)
+    return Receipt(
+        path, staged.size, traits.replaced, in_place=False, durability=kept, steps=steps,
+        skipped=skipped, lost=traits.lost,
+    )  # fmt: skip
+
+
+def not_durable(routine: Routine, place: Place) -> Iterator[tuple[str, NotDurableError]]:
+    """The errors of the files in a place whose directory could not be flushed, by path."""
+    cause = place.failure
+    assert cause is not None
+    message = (
+        f"the new file is in place, but its directory could not be flushed ({cause.strerror}): "
+        "a power cut may bring the old one back; save again once the cause is removed"
+    )
+    for name, staged in place.published():
+        if staged.traits.options.durability is DURABLE:
+            told = receipt(routine, place, name, staged)
+            error = NotDurableError(cause.errno or errno.EIO, message, told.path, told)
+            error.__cause__ = cause
+            yield told.path, error
+
+
+def took_place(routine: Routine, save: Save) -> bool:
+    """Whether a publication that was interrupted has happened, as far as can be told."""
+    try:
+        return save.published or routine.is_published(save)
+    except OSError:
+        return False
+
+
+def remove(
+    routine: Routine, place: Place, name: str, staged: Staged, error: BaseException, save: Save | None = None
+) -> None:
+    """Remove the temporary of a file that is not published. ``save``: it, if it is open."""
+    try:
+        place.open(routine)
+        routine.remove(save or place.revive(name, staged))
+    except OSError as failure:
+        assert staged.tail is not None
+        leave(error, os.path.join(place.path, staged.traits.stem + staged.tail), failure)
+
+
+def remove_name(routine: Routine, save: Save, error: BaseException) -> None:
+    """Remove the temporary's name where a link has published the file, and the name may have stayed."""
+    save.published = True
+    temporary = save.temporary or ""
+    try:
+        routine.remove(save)
+    except OSError as failure:
+        leave(error, os.path.join(save.where, temporary), failure)
+
+
+def leave(error: BaseException, path: str, failure: OSError) -> None:
+    """Name in an error what could not be removed."""
+    error.leftovers = (*getattr(error, "leftovers", ()), path)  # type: ignore[attr-defined] # documented
+    error.add_note(f"durably: left over: {path}; could not be removed: {failure.strerror}")

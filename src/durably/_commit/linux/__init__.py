@@ -1,0 +1,1 @@
+"""Linux: POSIX, with unnamed temporaries, POSIX ACLs, reflinks and syncfs."""

@@ -1,0 +1,1 @@
+"""How POSIX systems commit files, directories and names: by descriptor, following no link."""

@@ -1,0 +1,303 @@
+"""The routine of every POSIX system: one directory descriptor, fsync, rename, fsync of the directory."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from durably._commit.pending import CLOSED
+from durably._commit.posix import cleanup, locks, metadata, private_dir, target, tree_retention
+from durably._commit.posix import publish as _publishing
+from durably._commit.posix.flags import CREATE, DIRECTORY, F_SETFL, PLAIN, PRIVATE, READ, WRITE
+from durably._commit.strategy import Routine
+from durably._system import temp_names
+from durably._system.promises import FileSystem
+from durably._system.syscalls import write_all
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from durably._commit.pending import Save
+    from durably._system.temp_names import Maker
+
+_CHUNK = 1 << 20
+_SET_ID = stat.S_ISUID | stat.S_ISGID
+# Not /tmp where it can be helped: that is often a tmpfs, and the copy is there to survive.
+_SPARE = ("/var/tmp", "/tmp")  # noqa: S108 # files are made there with O_EXCL and random names
+
+
+class Posix(Routine):
+    """Any POSIX system."""
+
+    name = "posix"
+
+    # The target.
+
+    def locate(self, save: Save) -> None:
+        save.directory = save.staging = target.enter(self.calls, save, save.path, None)
+        self.examine(save)
+
+    def examine(self, save: Save) -> None:
+        while (found := self._look(save)) is not None:
+            if stat.S_ISREG(found.st_mode):
+                if not save.options.overwrite:
+                    raise target.exists(save)
+                save.replaces(found)
+                return
+            if not target.follow(self.calls, save, found):
+                return
+
+    def _look(self, save: Save) -> os.stat_result | None:
+        try:
+            return self.calls.stat(save.name, dir_fd=save.directory, follow_symlinks=False)
+        except FileNotFoundError:
+            return None
+
+    # The temporary.
+
+    def create(self, save: Save) -> None:
+        # A spare copy stays private: the target keeps its own metadata.
+        dressed = not save.spare and (save.carries or save.options.permissions is not None)
+        mode = self.first_mode(save) if dressed else PRIVATE if save.spare else PLAIN
+        while save.fd == CLOSED:
+            save.temporary = temp_names.fresh(save.kind)
+            try:
+                save.fd = self.calls.open(save.temporary, CREATE, mode, dir_fd=save.staging)
+            except FileExistsError:
+                save.temporary = None  # not ours: it must not be cleaned up
+        save.steps.append("create")
+        if save.held and not self._hold(save):
+            self.create(save)
+            return
+        if dressed:
+            self.dress(save)
+        if save.held and not save.options.overwrite:
+            self.rehearse(save)
+
+    def first_mode(self, save: Save) -> int:
+        """The mode to make a temporary with that is dressed next; never looser than its final one."""
+        return PRIVATE
+
+    def create_unnamed(self, save: Save) -> None:
+        self.create(save)
+
+    def _hold(self, save: Save) -> bool:
+        """Lock the temporary. False: it was swept between its making and its locking."""
+        if self.lock(save.fd) and (save.temporary is None or self.calls.fstat(save.fd).st_nlink):
+            return True
+        fd, save.fd = save.fd, CLOSED
+        self.calls.close(fd)
+        cleanup.unlink_staged(self, save, save.temporary)
+        save.steps.pop()
+        return False
+
+    def lock(self, fd: int) -> bool:
+        """Lock what is held while it is written. False: a sweep has it, which takes it for dead."""
+        return locks.lock(self.calls, fd)
+
+    def rehearse(self, save: Save) -> None:
+        """Find out before the caller writes whether a rename without replacement works here."""
+        save.second = temp_names.fresh(save.kind)
+        self.move_exclusively(save, save.staging, save.second)
+        save.temporary, save.second = save.second, None
+
+    def create_private(self, save: Save) -> str:
+        private_dir.create(self, save)
+        return os.path.join(self.location(save, save.private or ""), save.name)
+
+    def adopt(self, save: Save) -> int:
+        return private_dir.adopt(self, save)
+
+    def make_plain(self, save: Save, written: os.stat_result) -> None:
+        """Give what others wrote the permissions of a new file."""
+        if stat.S_IMODE(written.st_mode) != save.plain_mode:
+            self.calls.fchmod(save.fd, save.plain_mode)
+
+    def access_list(self, fd: int) -> bytes | None:
+        """The POSIX ACL of an open file, where there is such a thing."""
+        return None
+
+    def create_spare(self, save: Save) -> None:
+        spare = next((path for path in _SPARE if os.access(path, os.W_OK | os.X_OK)), _SPARE[-1])
+        save.staging = self.calls.open(spare, DIRECTORY)
+        save.where = spare
+        save.spare = True
+        self.create(save)
+
+    def dress(self, save: Save) -> None:
+        """Give the temporary its final owner and mode; until here nobody else could open it."""
+        new = self.calls.fstat(save.fd)
+        save.identity = (new.st_dev, new.st_ino)
+        mode = save.options.permissions
+        if save.old is not None and save.carries:
+            group_kept = metadata.carry_owner(self.calls, save, new)
+            if mode is None:
+                # Without setuid and setgid: they vouched for content that is gone.
+                mode = save.old.st_mode & 0o777
+                if not group_kept:
+                    mode = metadata.without_group(mode)
+        if mode is not None and mode != stat.S_IMODE(new.st_mode):
+            self.calls.fchmod(save.fd, mode)
+
+    # The content.
+
+    def copy_old(self, save: Save) -> None:
+        source = self.calls.open(save.name, READ, dir_fd=save.directory)
+        try:
+            self._copy(save, source)
+        finally:
+            self.calls.close(source)
+
+    def _copy(self, save: Save, source: int) -> None:
+        while chunk := self.calls.read(source, _CHUNK):
+            write_all(self.calls, save.fd, memoryview(chunk))
+        save.steps.append("copy")
+
+    def append_only(self, save: Save) -> None:
+        # Not at the opening: neither a reflink nor a copy can go into such a descriptor.
+        self.calls.fcntl(save.fd, F_SETFL, os.O_RDWR | os.O_APPEND)
+
+    def start_flush(self, fd: int) -> None:
+        pass
+
+    # The commit.
+
+    def link(self, save: Save) -> None:
+        raise NotImplementedError  # every temporary has a name here
+
+    def seal(self, save: Save) -> None:
+        # write(2): setuid and setgid are cleared when an ordinary user writes to the file.
+        mode = save.options.permissions
+        if mode is not None and mode & _SET_ID:
+            self.calls.fchmod(save.fd, mode)
+
+    def publish(self, save: Save) -> None:
+        _publishing.publish(self, save)
+
+    def is_published(self, save: Save) -> bool:
+        return _publishing.is_published(self.calls, save)
+
+    def move_exclusively(self, save: Save, directory: int, name: str) -> None:
+        """Move the temporary to a name that must not exist."""
+        _publishing.move_by_link(self, save, directory, name)
+
+    def settle(self, save: Save) -> None:
+        _publishing.settle(self, save)
+
+    def flush_directory(self, save: Save, directory: int) -> None:
+        """Bring the names in a directory to the device."""
+        self.calls.fsync(directory)
+
+    # In place, and giving up.
+
+    def open_staged(self, save: Save) -> int:
+        return self.calls.open(save.temporary, READ, dir_fd=save.staging)
+
+    def open_target(self, save: Save) -> int:
+        return self.calls.open(save.name, WRITE, dir_fd=save.directory)
+
+    def set_mode(self, fd: int, mode: int) -> None:
+        self.calls.fchmod(fd, mode)
+
+    def remove(self, save: Save) -> None:
+        cleanup.remove(self, save)
+
+    def release(self, save: Save) -> None:
+        if save.closing or save.made or save.fd != CLOSED or save.staging is not save.directory:
+            self._release_staged(save)
+        # Closed right here: an interrupt at the entry of a method of ours would lose the descriptor.
+        fd, save.directory, save.staging = save.directory, None, None
+        if fd is not None and fd != save.borrowed:
+            try:
+                self.calls.close(fd)
+            except OSError as error:
+                save.skipped["close"] = str(error.strerror)
+
+    def _release_staged(self, save: Save) -> None:
+        """Close what is open besides the target's directory."""
+        closing = [*save.closing, *[parent for parent, _ in save.made]]
+        if save.staging is not save.directory:
+            closing.append(save.staging)
+        if save.fd != CLOSED:
+            closing.append(save.fd)
+        # Without a call in between: where an interrupt breaks this off, another release closes the rest.
+        save.closing = closing
+        save.staging = save.directory
+        save.fd = CLOSED
+        save.made = ()
+        while closing:
+            fd = closing[-1]
+            del closing[-1]
+            try:
+                self.calls.close(fd)
+            except OSError as error:
+                save.skipped["close"] = str(error.strerror)
+
+    # Many files together.
+
+    def identify(self, directory: int) -> tuple[int, int]:
+        status = self.calls.fstat(directory)
+        return status.st_dev, status.st_ino
+
+    def borrow(self, save: Save, directory: int, identity: Any) -> bool:
+        return target.borrow(self.calls, save, directory, identity)
+
+    def keep_directory(self, directory: int) -> int:
+        return self.calls.dup(directory)
+
+    def shelter(self, directory: int) -> int | None:
+        return locks.shelter(self.calls, directory)
+
+    def unshelter(self, shelter: int) -> None:
+        locks.unshelter(self.calls, shelter)
+
+    def claim_directory(self, directory: int) -> int | None:
+        return locks.claim_directory(self.calls, directory)
+
+    # Telling, and sweeping.
+
+    def location(self, save: Save, name: str) -> str:
+        return os.path.join(os.path.abspath(save.where), name)
+
+    def file_system(self, directory: Any) -> FileSystem:
+        return FileSystem("unknown")
+
+    def open_directory(self, path: str) -> int:
+        return self.calls.open(path, DIRECTORY)
+
+    def visit_directory(self, path: str) -> tuple[int, str]:
+        return target.visit(self.calls, path)
+
+    def close_directory(self, directory: int) -> None:
+        self.calls.close(directory)
+
+    def lookup(self, directory: int, name: str) -> os.stat_result:
+        return self.calls.stat(name, dir_fd=directory, follow_symlinks=False)
+
+    def remove_entry(self, directory: int, name: str) -> None:
+        cleanup.remove_entry(self, directory, name)
+
+    def is_same_mount(self, one: int, other: int) -> bool:
+        """Whether two open directories lie on the same mount."""
+        return self.calls.fstat(one).st_dev == self.calls.fstat(other).st_dev
+
+    def mounts_in(self, directory: int, name: str) -> list[str]:
+        """The mount points in a directory, itself included, as far as they can be told without looking."""
+        return []
+
+    def permit(self, parent: int, name: str) -> None:
+        """Give a directory that may not be opened the owner's rights, so that it can be emptied."""
+        self.calls.chmod(name, stat.S_IRWXU, dir_fd=parent, follow_symlinks=False)
+
+    def spares(self, directory: int, name: str) -> str:
+        return tree_retention.spares(self, directory, name)
+
+    def is_running(self, maker: Maker) -> bool:
+        return locks.is_running(maker)
+
+    def claim(self, directory: int, name: str) -> int | None:
+        return locks.claim(self.calls, directory, name)
+
+    def disclaim(self, claim: int) -> None:
+        self.calls.close(claim)

@@ -1,0 +1,1 @@
+"""One file: stage, write, flush, rename, flush the directory; or leave no trace."""

@@ -1,0 +1,273 @@
+"""The course of every save: stage, then finish it, or leave no trace."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import warnings
+
+from durably._commit.pending import CLOSED
+from durably._errors import NotDurableError, TornError, blame
+from durably._file.stream import opened
+from durably._receipts import Receipt
+from durably._system import promises
+from durably._system.syscalls import write_all
+from durably._types import CONSISTENT, DURABLE, LEVELS, NONE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from durably._commit.pending import Save
+    from durably._commit.strategy import Routine
+    from durably._file.modes import Mode
+    from durably._file.stream import Channel
+    from durably._types import Durability
+
+# Where no rename is possible: a mount point, another file system beneath, a sticky directory.
+_NO_RENAME = {errno.EBUSY, errno.EXDEV, errno.EPERM, errno.EACCES}
+# Where no file can be made beside the target.
+_NO_ROOM = {errno.EPERM, errno.EACCES, errno.EROFS}
+_CHUNK = 1 << 20
+
+
+def stage(routine: Routine, save: Save) -> None:
+    """Make the temporary of a located save."""
+    try:
+        if save.held:
+            routine.create_unnamed(save)
+        else:
+            routine.create(save)
+    except OSError as error:
+        if not _may_rewrite(save) or save.fd != CLOSED or error.errno not in _NO_ROOM:
+            raise
+        save.temporary = None
+        routine.create_spare(save)
+
+
+def stage_stream(routine: Routine, save: Save, how: Mode) -> tuple[Channel, Any]:
+    """Make the temporary of a located save, with what the mode keeps of the old file; and the caller's file.
+
+    Raises FileNotFoundError where the mode updates a file that is not there.
+    """
+    if how.action == "r" and save.old is None:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), save.path)
+    stage(routine, save)
+    if how.keeps and save.old is not None:
+        routine.copy_old(save)
+    if how.action == "a":
+        routine.append_only(save)
+    elif how.action == "r":
+        routine.calls.lseek(save.fd, 0, os.SEEK_SET)
+    return opened(routine, save, how)
+
+
+def finish(routine: Routine, save: Save, size: int) -> Receipt:
+    """Commit what was staged. Any exception: call `abandon`."""
+    level = save.options.durability
+    if save.options.permissions is not None and not save.spare:
+        routine.seal(save)
+    if save.temporary is None:
+        routine.link(save)
+    if level is not NONE:
+        if save.private is None:
+            routine.flush(save)
+        else:
+            routine.flush_unwitnessed(save)
+    if save.spare:
+        _rewrite(routine, save)
+    else:
+        try:
+            routine.publish(save)
+        except OSError as error:
+            if not _may_rewrite(save) or error.errno not in _NO_RENAME:
+                raise
+            _rewrite(routine, save)
+    return conclude(routine, save, size)
+
+
+def conclude(routine: Routine, save: Save, size: int) -> Receipt:
+    """Make a published save durable, close everything, and say what was done."""
+    level = save.options.durability
+    failure = None
+    if save.private is not None or save.in_place:
+        _tidy(routine, save)
+    if level is DURABLE and not save.in_place:
+        try:
+            routine.settle(save)
+        except OSError as error:
+            failure = error
+    kept = NONE if level is NONE else level_kept(routine, save)
+    routine.release(save)
+    replaced = save.old is not None
+    steps = tuple(save.steps)
+    receipt = Receipt(save.path, size, replaced, save.in_place, kept, steps, save.skipped, save.lost)
+    if failure is not None:
+        raise _not_durable(save, failure, receipt)
+    return receipt
+
+
+def _tidy(routine: Routine, save: Save) -> None:
+    left = staged_at(routine, save)
+    try:
+        routine.remove(save)
+    except OSError as error:
+        save.skipped["remove"] = f"{left} is left over: {error.strerror}"
+
+
+def _not_durable(save: Save, cause: OSError, receipt: Receipt) -> NotDurableError:
+    receipt = receipt._replace(durability=min(receipt.durability, CONSISTENT, key=LEVELS.index))
+    message = (
+        f"the new file is in place, but its directory could not be flushed ({cause.strerror}): "
+        "a power cut may bring the old one back; save again once the cause is removed"
+    )
+    error = NotDurableError(cause.errno or errno.EIO, message, save.path, receipt)
+    error.__cause__ = cause
+    return error
+
+
+def level_kept(routine: Routine, save: Save) -> Durability:
+    """The level that a published save has kept here; notes the reason where it is less than asked."""
+    if save.in_place:
+        return NONE
+    level = save.options.durability
+    kept, reason = promises.kept(level, routine.name, routine.file_system(save.directory))
+    if reason:
+        save.skipped[str(level)] = reason
+    return min(kept, save.limit, key=LEVELS.index)
+
+
+# In place.
+
+
+def _may_rewrite(save: Save) -> bool:
+    return save.options.allow_in_place and save.old is not None
+
+
+def _rewrite(routine: Routine, save: Save) -> None:
+    """Write the staged copy into the old file itself; it is kept until that is flushed."""
+    calls = routine.calls
+    source = routine.open_staged(save)
+    try:
+        if save.options.durability is NONE:
+            calls.fsync(source)
+        _overwrite(routine, save, source)
+    finally:
+        try:
+            calls.close(source)
+        except OSError as error:
+            save.skipped["close"] = str(error.strerror)  # it was only read
+    save.steps.append("rewrite in place")
+
+
+def _overwrite(routine: Routine, save: Save, source: int) -> None:
+    target = routine.open_target(save)
+    mode = save.options.permissions
+    try:
+        try:
+            if mode is not None:
+                routine.set_mode(target, mode)  # before the first byte, which not all may be meant to read
+            save.in_place = True
+            _pour(routine, source, target, mode)
+        finally:
+            routine.calls.close(target)
+    except OSError as error:
+        if not save.in_place:
+            raise
+        raise _torn(routine, save, error) from error
+    save.published = True
+    save.lost = ()  # by the copy: the file itself has kept everything
+
+
+def _pour(routine: Routine, source: int, target: int, mode: int | None) -> None:
+    calls = routine.calls
+    size = 0
+    while chunk := calls.read(source, _CHUNK):
+        write_all(calls, target, memoryview(chunk))
+        size += len(chunk)
+    calls.ftruncate(target, size)
+    if mode is not None:
+        routine.set_mode(target, mode)  # write(2): setuid and setgid are gone
+    calls.fsync(target)
+
+
+def _torn(routine: Routine, save: Save, error: OSError) -> TornError:
+    staged = staged_at(routine, save)
+    if save.private is not None:
+        staged = os.path.join(staged, save.name)
+    message = f"a rewrite in place broke off ({error.strerror}); the whole new content is in {staged}"
+    return TornError(error.errno or errno.EIO, message, save.path, staged)
+
+
+def staged_at(routine: Routine, save: Save) -> str:
+    """Where the temporary lies, for a message."""
+    return routine.location(save, save.private or save.temporary or "")
+
+
+# Giving up.
+
+
+def abandon(routine: Routine, save: Save, error: BaseException) -> None:
+    """Undo a save that broke off with ``error``, or finish one that was published by then.
+
+    Nothing is raised by a failure here: see `discard`. An error of the system gets the path of the
+    target in place of the temporary's.
+    """
+    if save.in_place and not save.published:
+        note_leftovers(error, (staged_at(routine, save),), "it holds the whole new content")
+        routine.release(save)
+    else:
+        if _was_published(routine, save):
+            _finish_quietly(routine, save)
+        discard(routine, save, error)
+    if isinstance(error, OSError):
+        blame(error, save.path)
+        if not (save.published or save.in_place):
+            error.add_note("durably: the target was not changed")
+
+
+def discard(routine: Routine, save: Save, error: BaseException) -> None:
+    """Remove what is staged, and close everything.
+
+    Nothing is raised: what cannot be removed is named in ``error.leftovers`` and in a note.
+    """
+    try:
+        routine.remove(save)
+    except OSError as failure:
+        left = (save.private,) if save.private else (save.temporary, save.second)
+        paths = (routine.location(save, name) for name in left if name is not None)
+        note_leftovers(error, tuple(paths), f"could not be removed: {failure.strerror}")
+    routine.release(save)
+
+
+def note_leftovers(error: BaseException, paths: tuple[str, ...], reason: str) -> None:
+    """Name in an exception what could not be removed, and is to be found there."""
+    error.leftovers = (*getattr(error, "leftovers", ()), *paths)  # type: ignore[attr-defined] # documented
+    error.add_note(f"durably: left over: {', '.join(paths)}; {reason}")
+
+
+def _was_published(routine: Routine, save: Save) -> bool:
+    if not save.published:
+        try:
+            save.published = routine.is_published(save)
+        except OSError:
+            return False
+    return save.published
+
+
+def _finish_quietly(routine: Routine, save: Save) -> None:
+    # Without a directory the save was concluded: its settling has failed, and is not repeated.
+    if save.options.durability is DURABLE and not save.in_place and save.directory is not None:
+        try:
+            routine.settle(save)
+        except OSError:
+            pass  # another exception is on its way, and promises nothing
+
+
+def warn_dropped(said: str, dropped: BaseException, source: object) -> None:
+    """Warn of what was dropped undecided, and name what could not be removed: the notes of ``dropped``."""
+    left = "".join(getattr(dropped, "__notes__", ()))
+    # A warning with a source is lost while the interpreter ends (CPython's _warnings.c).
+    source = None if sys.is_finalizing() else source
+    warnings.warn(f"{said} {left}".rstrip(), ResourceWarning, stacklevel=3, source=source)

@@ -1,0 +1,272 @@
+"""What ``with fs.transaction:`` does: stage beside the targets, and commit as `durably.Transaction` does.
+
+A `durably.Transaction` has a root, and fsspec's has none: it is found while files are staged, as the
+directory that is common to all of them, and is locked and journaled at the commit alone.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import stat
+import threading
+import warnings
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+from durably._errors import blame
+from durably._file.content import bytes_of
+from durably._file.modes import parsed, with_action
+from durably._file.protocol import note_leftovers
+from durably._fsspec import names as _entries
+from durably._fsspec.write_set import MovingStaging
+from durably._system import fork, temp_names
+from durably._transaction.commit import commit
+from durably._transaction.commit_one import commit_one
+from durably._transaction.paths import parts_below
+from durably._transaction.writer import TransactionWriter, stage_bytes
+from durably._types import resolve
+
+if TYPE_CHECKING:
+    from durably._transaction.root import Parts
+    from durably._types import SaveOptions
+
+# What current_thread() gives for a thread that Python did not start.
+_FOREIGN = threading._DummyThread  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+_log = logging.getLogger("durably.filesystem")
+_LINKS: SaveOptions = {"symlinks": "replace"}
+# By the time of a write, its directory was made if it was missing, and links were met: see _place.
+_MET: SaveOptions = {"make_parents": False, "symlinks": "replace"}
+_current: ContextVar[object] = ContextVar("durably_filesystem_transaction", default=None)
+
+
+class StagedWriter(TransactionWriter[Any]):
+    """One file of a transaction, to a handle: an `AtomicWriter` whose commit is the transaction's."""
+
+    __slots__ = ()
+    receipt = None
+
+    def commit(self) -> None:
+        """Make the file part of the transaction."""
+        self.add()
+
+
+class TransactionCore:
+    """One transaction of a file system, from its start to its end."""
+
+    def __init__(self, options: SaveOptions) -> None:
+        self._options = options
+        self._lock = threading.RLock()
+        self._staging: MovingStaging | None = None
+        self._generation = fork.generation
+        self._mark = object()  # not this itself: a context lives long, and would keep it
+        _current.set(self._mark)
+        self._is_open = True
+
+    def takes(self) -> bool:
+        """Whether a write that is made here and now is a part of it.
+
+        It is from the context that started the transaction, and from a thread that is not Python's:
+        clients such as Arrow and duckdb write in threads of their own. Others write for themselves.
+        """
+        if not self._is_open or self._generation != fork.generation:
+            return False
+        return _current.get() is self._mark or isinstance(threading.current_thread(), _FOREIGN)
+
+    def open(self, path: str, mode: str, options: SaveOptions) -> StagedWriter:
+        """A file of the transaction."""
+        how = parsed(mode, -1, "utf-8", None, None)
+        options = with_action(options, how)
+        target = _place(path, options if how.action != "r" else {**options, "make_parents": False})
+        with self._lock:
+            staging, parts = self._reached(target)
+            options = {**options, **_MET}
+            return StagedWriter(staging, self._lock, (parts, path), how, options, ...)
+
+    def write(self, path: str, data: Any, options: SaveOptions) -> None:
+        """A file of the transaction that is given whole."""
+        view = bytes_of(data)
+        target = _place(path, options)
+        with self._lock:
+            staging, parts = self._reached(target)
+            stage_bytes(staging, (parts, path), view, resolve({**options, **_MET}))
+
+    def remove(self, target: str) -> None:
+        """Take a file or a tree away at once; it is put back if the transaction comes to nothing."""
+        with self._lock:
+            path = _real(target, _LINKS)
+            staging = self._reaching(os.path.dirname(path))
+            dropped = staging.drop_below(path)
+            if os.path.lexists(path) or not dropped:
+                try:
+                    _put_aside(staging, path)
+                except OSError as error:
+                    blame(error, target)
+                    raise
+
+    def move(self, source: str, target: str) -> None:
+        """Rename at once, to be undone if the transaction comes to nothing."""
+        with self._lock:
+            old, new = _real(source, _LINKS), _real(target, _LINKS)
+            staging = self._reaching(os.path.dirname(old))
+            staging.reach(os.path.dirname(new))
+            if not self._rename_staged(staging, (old, source), (new, target)):
+                try:
+                    _move(staging, old, new)
+                except OSError as error:
+                    blame(error, source)
+                    raise
+
+    def _reached(self, target: str) -> tuple[MovingStaging, Parts]:
+        """The staging, and the components of a target from its root."""
+        staging = self._reaching(os.path.dirname(target))
+        return staging, parts_below(staging.root.path, target)
+
+    def _reaching(self, directory: str) -> MovingStaging:
+        """The staging, with its root at or above a directory."""
+        if self._staging is None:
+            self._staging = MovingStaging(directory, resolve(self._options))
+        self._staging.reach(directory)
+        return self._staging
+
+    def _rename_staged(self, staging: MovingStaging, old: tuple[str, str], new: tuple[str, str]) -> bool:
+        """Give a staged file another name. False: nothing is staged under the first."""
+        parts = parts_below(staging.root.path, old[0])
+        file = staging.files.get(parts)
+        if file is None or file.staged is None:
+            return False
+        renamed = parts_below(staging.root.path, new[0])
+        moved = resolve({**self._options, **_MET})
+        staging.rename(parts, renamed, old[1], new[1], moved)
+        return True
+
+    def end(self, error: BaseException | None) -> None:
+        """Commit, or with an exception throw everything away. Raises as `durably.Transaction` does."""
+        self._is_open = False
+        if _current.get() is self._mark:
+            _current.set(None)
+        if self._generation != fork.generation:
+            if error is None:
+                raise RuntimeError(
+                    "a forked child cannot commit its parent's transaction; the parent still can"
+                )
+            return
+        with self._lock:
+            staging, self._staging = self._staging, None
+            if staging is not None:
+                try:
+                    self._end(staging, error)
+                finally:
+                    staging.close()
+
+    @staticmethod
+    def _end(staging: MovingStaging, error: BaseException | None) -> None:
+        if error is not None:
+            _take_back(staging, error)
+            return
+        try:
+            _commit_staged(staging)
+        except BaseException as failure:
+            _take_back(staging, failure)
+            raise
+        dropped = staging.root.notes.skipped.get("remove")
+        if dropped:
+            _log.warning("the transaction is committed; of what it has staged is %s", dropped)
+        left = staging.log.discard_asides()
+        if left:
+            _log.warning(
+                "the transaction is committed; what it has removed is left over: %s", ", ".join(left)
+            )
+
+    def __del__(self) -> None:
+        if self._is_open and self._staging is not None and self._generation == fork.generation:
+            self.end(RuntimeError())
+            warnings.warn("an unfinished transaction was thrown away", ResourceWarning, stacklevel=2)
+
+
+def _place(path: str, options: SaveOptions) -> str:
+    """The path without links of a file that is written; its directory is made where it may be."""
+    checked = resolve(options)  # before the disk is touched
+    try:
+        return _real(path, options)
+    except FileNotFoundError:
+        if not checked.make_parents:
+            raise
+    _entries.make_directories(os.path.dirname(path), checked.durability)
+    return _real(path, options)
+
+
+def _real(path: str, options: SaveOptions) -> str:
+    """The path without links. A link at its end: what the option says of it."""
+    directory, name = os.path.split(path)
+    os.stat(directory)  # by the kernel, which refuses some links (proc(5), protected_symlinks)
+    target = os.path.join(os.path.realpath(directory), name)
+    if os.path.islink(target) and options.get("symlinks", "follow") != "replace":
+        message = "is a symbolic link, and a transaction follows none; symlinks='replace' replaces it"
+        raise OSError(errno.ELOOP, message, path)
+    return target
+
+
+def _commit_staged(staging: MovingStaging) -> None:
+    if staging.writing:
+        names = ", ".join(sorted(staging.root.full(parts) for parts in staging.writing))
+        message = f"still being written at the end of the transaction: {names}"
+        raise ValueError(f"{message}; no file was changed")
+    operations = staging.operations()
+    has_moved = staging.log.name is not None
+    if len(operations) > 1 or (operations and has_moved):
+        commit(staging.root, operations, staging.flush, staging.verify)
+    elif operations:
+        commit_one(staging.root, operations[0], staging.flush, staging.verify)
+    elif has_moved:
+        staging.log.flush()
+        staging.log.end()
+    staging.settle(operations)
+
+
+def _put_aside(staging: MovingStaging, path: str) -> Parts:
+    """Give what lies at a path the name of a temporary, beside it. Returns where that is."""
+    parts = parts_below(staging.root.path, path)
+    aside = (*parts[:-1], temp_names.fresh("t"))
+    staging.log.move(parts, aside)
+    return aside
+
+
+def _move(staging: MovingStaging, source: str, target: str) -> None:
+    is_directory = stat.S_ISDIR(os.lstat(source).st_mode)
+    if source == target:
+        return
+    if staging.root.flushes:
+        _entries.flush_content(staging.root.routine, source)
+    old, new = parts_below(staging.root.path, source), parts_below(staging.root.path, target)
+    aside = _put_aside(staging, target) if os.path.lexists(target) and not is_directory else None
+    try:
+        staging.log.move(old, new)
+    except BaseException as error:
+        if aside is not None:
+            try:
+                staging.log.move(aside, new)
+            except OSError as failure:
+                error.add_note(f"durably: {target} is back only if the transaction fails: {failure.strerror}")
+        raise
+    staging.drop_below(target)
+    if is_directory:
+        staging.carry(old, new)
+    else:
+        staging.drop_below(source)  # what was met there is gone
+
+
+def _take_back(staging: MovingStaging, error: BaseException) -> None:
+    if staging.root.unfinished:
+        return  # the journal stands, and a recovery ends what it says; then what the log says
+    left = staging.discard()
+    if left:
+        note_leftovers(error, left, "could not be removed")
+    try:
+        staging.log.put_back()
+    except OSError as failure:
+        error.add_note(
+            f"durably: what was removed or moved could not all be put back ({failure.strerror}); nothing of "
+            f"it is lost: remove the cause, and recover {staging.root.path}"
+        )

@@ -1,0 +1,119 @@
+"""The staging of a transaction whose root is not known before its last write."""
+
+from __future__ import annotations
+
+import errno
+import os
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from durably import _commit
+from durably._errors import UnsupportedError
+from durably._transaction.move_log import MoveLog
+from durably._transaction.paths import parts_below, split
+from durably._transaction.root import Root
+from durably._transaction.write_set import Staging
+
+if TYPE_CHECKING:
+    from durably._transaction.entry import Expected, StagedSave
+    from durably._transaction.root import Parts
+    from durably._types import Options
+
+
+class MovingStaging(Staging):
+    """A staging whose root moves up when a target does not lie below it."""
+
+    def __init__(self, path: str, options: Options) -> None:
+        super().__init__(Root(_commit.routine(), path, options))
+        self._options = options
+        self._anchor: Root = self.root
+        """Opened before the first write, and so a witness of what fails; see Flusher."""
+        self._saves: list[StagedSave] = []
+        self.log = MoveLog(self.root)
+
+    def begin(
+        self, parts: Parts, path: str, options: Options, expected: Expected, *, private: bool = False
+    ) -> StagedSave:
+        save = super().begin(parts, path, options, expected, private=private)
+        self._saves.append(save)
+        return save
+
+    def finish(self, save: StagedSave, size: int, expected: Expected) -> None:
+        super().finish(save, size, expected)
+        self._saves.remove(save)
+
+    def abandon(self, save: StagedSave, error: BaseException) -> None:
+        super().abandon(save, error)
+        if save in self._saves:
+            self._saves.remove(save)
+
+    def reach(self, directory: str) -> None:
+        """Have the root at or above a directory."""
+        common = shared(self.root.path, directory)
+        if common == self.root.path:
+            return
+        if not common or os.stat(common).st_dev != os.stat(self._anchor.path).st_dev:
+            message = (
+                f"lies on another file system than {self._anchor.path}: one transaction cannot have both"
+            )
+            raise UnsupportedError(errno.EXDEV, f"{message}; nothing was written", directory)
+        root = Root(self.root.routine, common, self._options)
+        down = split(os.path.relpath(self.root.path, common))
+        try:
+            self.log.move_up(root, down)
+        finally:
+            if self.log.root is root:
+                self._move(root, down)
+            else:
+                root.close()
+
+    def _move(self, root: Root, down: Parts) -> None:
+        if self.root is not self._anchor:
+            self.root.close()
+        self.root = root
+        self.files = {(*down, *parts): file for parts, file in self.files.items()}
+        self.met = {(*down, *parts): known for parts, known in self.met.items()}
+        self.writing = {(*down, *parts) for parts in self.writing}
+        for save in self._saves:
+            save.parts = (*down, *save.parts)
+
+    def drop_below(self, path: str) -> bool:
+        """Forget what is staged at a path, or below it: it is removed, or something else comes there."""
+        found = False
+        above = parts_below(self.root.path, path)
+        for parts in [each for each in self.met if each[: len(above)] == above]:
+            del self.met[parts]
+            file = self.files.pop(parts, None)
+            if file is not None and file.staged is not None:
+                found = True
+                self.left += self.root.discard([(parts[:-1], file.staged)])
+        return found
+
+    def flush(self) -> bool:
+        """Bring what is staged to the device, and what was moved. True: all names as well."""
+        self.log.flush()
+        return self.flusher.flush()
+
+    def carry(self, old: Parts, new: Parts) -> None:
+        """A directory is moved, with what is staged in it."""
+
+        def moved(parts: Parts) -> Parts:
+            return (*new, *parts[len(old) :]) if parts[: len(old)] == old else parts
+
+        self.files = {moved(parts): file for parts, file in self.files.items()}
+        self.met = {moved(parts): known for parts, known in self.met.items()}
+        self.writing = {moved(parts) for parts in self.writing}
+        for save in self._saves:
+            save.parts = moved(save.parts)
+
+    def close(self) -> None:
+        """Close the log and the roots."""
+        with ExitStack() as ends:  # an interrupt of one does not keep the others open
+            for end in (self._anchor.close, self.root.close, self.flusher.discard, self.log.close):
+                ends.callback(end)
+
+
+def shared(first: str, second: str) -> str:
+    """The directory above two paths, as the first spells it; empty if they are on two drives."""
+    drives = {os.path.normcase(os.path.splitdrive(path)[0]) for path in (first, second)}
+    return os.path.commonpath([first, second]) if len(drives) == 1 else ""

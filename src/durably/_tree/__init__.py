@@ -1,0 +1,1 @@
+"""A whole directory, put in place by one atomic step."""
