@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from durably._system.promises import Row
     from durably._receipts import Promise
+    from durably._system.promises import Row
 
 HERE = Path(__file__).resolve().parent
 SYSTEMS = ("linux", "macos", "windows")

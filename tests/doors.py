@@ -420,7 +420,7 @@ def whole(staged: str) -> bytes:
         return file.read()
 
 
-def spares() -> set[str]:
+def retention_reason() -> set[str]:
     """The temporaries of this process that lie in the spare directory."""
     made = ((entry, temp_names.parse(entry)) for entry in os.listdir(SPARE))
     return {entry for entry, made_by in made if made_by is not None and made_by[1].process == os.getpid()}

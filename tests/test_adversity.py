@@ -235,7 +235,7 @@ def test_a_file_that_may_be_rewritten_there(door: Door, public: Path) -> None:
 
     def save() -> Receipt:
         receipt = door.save(public, NEW, allow_in_place=True)
-        assert not doors.spares()
+        assert not doors.retention_reason()
         return receipt
 
     with _unwritable(public):

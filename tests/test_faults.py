@@ -408,7 +408,7 @@ def test_a_rewrite_in_place(door: Door, base: Callable[[], Syscalls], path: Path
         receipt, error = attempt(door.save, path, NEW, durability=level, allow_in_place=True)
         told = f"{table.failed}: {error!r}, {receipt}"
         assert path.stat().st_ino == inode, told
-        left = doors.beside(path) | doors.spares()
+        left = doors.beside(path) | doors.retention_reason()
         assert left == doors.named_leftovers(error, receipt), told
         assert doors.descriptors() == open_before, told
         if error is None:
@@ -423,5 +423,5 @@ def test_a_rewrite_in_place(door: Door, base: Callable[[], Syscalls], path: Path
             assert isinstance(error, OSError), told
             assert read(path) == old, told
             assert error.filename == str(path), told
-        for entry in doors.spares():
+        for entry in doors.retention_reason():
             os.unlink(f"{doors.SPARE}/{entry}")

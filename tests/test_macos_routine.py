@@ -299,7 +299,7 @@ def test_a_clone_is_locked(target: Path, table: testing.RecordingSyscalls) -> No
     directory = routine.open_directory(str(target.parent))
     with durably.open(target, "r+b"):
         (name,) = (entry for entry in listed(target.parent) if entry != "target")
-        assert routine.claim(directory, name) is None
+        assert routine.try_lock(directory, name) is None
     routine.close_directory(directory)
     assert "fclonefileat" in table.names
 

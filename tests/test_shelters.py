@@ -148,30 +148,30 @@ def test_a_batch_that_ends_meanwhile_takes_its_shelter_along(tmp_path: Path) -> 
 
 def test_liveness_stay_aside_for_the_transaction_that_waits(tmp_path: Path) -> None:
     calls, directory = Syscalls(), os.open(tmp_path, os.O_RDONLY)
-    shelter = locks.shelter(calls, directory)
-    assert shelter is not None
+    lock_shared = locks.lock_shared(calls, directory)
+    assert lock_shared is not None
     first, second = os.open(tmp_path, os.O_RDONLY), os.open(tmp_path, os.O_RDONLY)
-    locks.take_alone(calls, first)
-    waiting = threading.Thread(target=locks.take_alone, args=(calls, second), daemon=True)
+    locks.lock_exclusive(calls, first)
+    waiting = threading.Thread(target=locks.lock_exclusive, args=(calls, second), daemon=True)
     waiting.start()
     while second not in locks._ours().aside:  # that it waits is not seen from outside
         pass
-    locks.let_in(calls, first)
+    locks.unlock_exclusive(calls, first)
     waiting.join(10)
     assert not waiting.is_alive()
-    locks.let_in(calls, second)
+    locks.unlock_exclusive(calls, second)
     assert is_locked(tmp_path)
-    locks.unshelter(calls, shelter)
+    locks.unlock_shared(calls, lock_shared)
     os.close(directory)
     assert not is_locked(tmp_path)
 
 
 def test_a_shelter_that_cannot_come_back_keeps_nothing_open(tmp_path: Path) -> None:
     calls, directory = Syscalls(), os.open(tmp_path, os.O_RDONLY)
-    shelter = locks.shelter(calls, directory)
-    assert shelter is not None
+    lock_shared = locks.lock_shared(calls, directory)
+    assert lock_shared is not None
     lock = os.open(tmp_path, os.O_RDONLY)
-    locks.take_alone(calls, lock)
+    locks.lock_exclusive(calls, lock)
     flock = calls.flock
 
     def refuse(fd: int, operation: int) -> None:
@@ -179,11 +179,11 @@ def test_a_shelter_that_cannot_come_back_keeps_nothing_open(tmp_path: Path) -> N
 
     calls.flock = refuse
     with pytest.raises(OSError, match="locks"):
-        locks.let_in(calls, lock)
+        locks.unlock_exclusive(calls, lock)
     calls.flock = flock
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(lock)
-    locks.unshelter(calls, shelter)
+    locks.unlock_shared(calls, lock_shared)
     os.close(directory)
 
 
@@ -213,6 +213,6 @@ def test_no_shelter_where_another_has_the_directory_alone(tmp_path: Path) -> Non
     routine = _commit.routine()
     other, directory = os.open(tmp_path, os.O_RDONLY), os.open(tmp_path, os.O_RDONLY)
     routine.calls.flock(other, LOCK_AND_WAIT)
-    assert routine.shelter(directory) is None
+    assert routine.lock_shared(directory) is None
     os.close(other)
     os.close(directory)

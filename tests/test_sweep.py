@@ -607,7 +607,7 @@ def test_what_cannot_be_told_of_a_claimed_directory_leaves_it_unlocked(
 
     before = set(os.listdir("/dev/fd"))
     with monkeypatch.context() as patch:
-        patch.setattr(Linux, "spares", unreadable)
+        patch.setattr(Linux, "retention_reason", unreadable)
         found = only(sweep(tmp_path, older_than=0))
     assert not found.removed
     assert os.strerror(errno.EIO) in found.reason

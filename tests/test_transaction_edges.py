@@ -347,7 +347,7 @@ def test_handles_that_are_closed_by_now_are_forsaken_without_a_word(tmp_path: Pa
     (tmp_path / "file").touch()
     one, other = (os.open(tmp_path / "file", os.O_RDONLY) for _ in range(2))
     os.close(one)
-    _commit.entries(routine).forsake([one, other])
+    _commit.entries(routine).close_after_fork([one, other])
     assert other not in doors.descriptors()
 
 

@@ -14,7 +14,7 @@ import pytest
 import durably
 from capabilities import needs_linux
 from durably import OutcomeUnknownError, UnsupportedError, _commit, testing
-from durably._commit.pending import Save
+from durably._commit.pending import PendingFile
 from durably._commit.windows import paths as _windows_paths
 from durably._commit.windows.handles import PATIENCE, TRIES
 from durably._commit.windows.strategy import Windows
@@ -828,7 +828,7 @@ def test_no_temporary_is_without_a_name(target: Path, table: testing.RecordingSy
     with durably.open(target, "wb"):
         assert len(listed(target.parent)) == 2
     with pytest.raises(NotImplementedError):
-        _commit.routine().link(Save(str(target), Options()))
+        _commit.routine().link(PendingFile(str(target), Options()))
 
 
 def test_write_out_is_not_started_early(target: Path, table: testing.RecordingSyscalls) -> None:
@@ -875,7 +875,7 @@ def test_what_a_live_writer_has_cannot_be_claimed(target: Path, private: bool) -
     with durably.staged_path(target) if private else durably.open(target, "wb") as made:
         (name,) = (entry for entry in listed(target.parent) if entry != "target")
         assert temp_names.parse(name) is not None
-        assert routine.claim(directory, name) is None
+        assert routine.try_lock(directory, name) is None
         if private:
             made.write_bytes(b"new")  # type: ignore[union-attr] # a path
     assert listed(target.parent) == ["target"]
@@ -889,10 +889,10 @@ def test_what_nobody_has_can_be_claimed_and_removed(
     (tmp_path / name).mkdir() if kind == "d" else (tmp_path / name).write_bytes(b"")
     routine = _commit.routine()
     directory = routine.open_directory(str(tmp_path))
-    claim = routine.claim(directory, name)
+    claim = routine.try_lock(directory, name)
     assert claim is not None
-    assert routine.claim(directory, name) is None
-    routine.remove_claimed(directory, name, claim)
+    assert routine.try_lock(directory, name) is None
+    routine.remove_locked(directory, name, claim)
     routine.remove_entry(directory, name)
     routine.close_directory(directory)
     assert listed(tmp_path) == []
@@ -901,7 +901,7 @@ def test_what_nobody_has_can_be_claimed_and_removed(
 def test_a_claim_that_cannot_be_made_is_an_error(tmp_path: Path, fake: FakeWindows, table: Any) -> None:
     fake.volume.plan.fail("create_file", win.ERROR_ACCESS_DENIED)
     with pytest.raises(PermissionError):
-        _commit.routine().claim(str(tmp_path), "name")
+        _commit.routine().try_lock(str(tmp_path), "name")
 
 
 def test_every_temporary_is_of_the_kind_whose_handle_is_its_lock(target: Path, table: Any) -> None:

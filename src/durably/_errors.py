@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from durably._receipts import BatchReceipt, Receipt
 
 
-def blame(error: OSError, path: str) -> None:
+def set_error_path(error: OSError, path: str) -> None:
     """Have an error name the target, and nothing else."""
     error.filename = path
     del error.filename2  # where it is None, Python shows that: "No space left on device: 'target' -> None"

@@ -56,7 +56,7 @@ class Options:
 
     __slots__ = (
         "allow_in_place",
-        "carries",
+        "preserve_metadata",
         "durability",
         "make_parents",
         "metadata",
@@ -87,7 +87,7 @@ class Options:
         self.permissions: int | None = _mode(permissions)
         self.make_parents: bool = flag("make_parents", make_parents)
         self.allow_in_place: bool = flag("allow_in_place", allow_in_place)
-        self.carries: bool = self.metadata != "fresh"
+        self.preserve_metadata: bool = self.metadata != "fresh"
         if self.allow_in_place and not self.overwrite:
             raise ValueError("allow_in_place=True rewrites an existing file; overwrite=False forbids it")
 

@@ -7,7 +7,7 @@ import errno
 from durably import _commit
 from durably._batch.group_commit import Group
 from durably._batch.writer import BatchWriter
-from durably._commit.pending import Save
+from durably._commit.pending import PendingFile
 from durably._errors import BatchError, StoreNamedError
 from durably._file.content import bytes_of, encoded, fill
 from durably._file.modes import parsed
@@ -81,7 +81,7 @@ class Batch:
         self._resolved = _resolved(options)
         self._generation = fork.generation
         self.receipt: BatchReceipt | None = None
-        self._group = Group(_commit.routine(), goes_on=on_error == "continue")
+        self._group = Group(_commit.routine(), continue_on_error=on_error == "continue")
         self._objects: Objects | None = None
 
     def write_bytes(self, path: StrPath, data: Buffer, **options: Unpack[SaveOptions]) -> None:
@@ -97,7 +97,9 @@ class Batch:
         self._check_open()
         group = self._group
         try:
-            save = Save(local(path), _resolved({**self._options, **options}) if options else self._resolved)
+            save = PendingFile(
+                local(path), _resolved({**self._options, **options}) if options else self._resolved
+            )
         except StoreNamedError:
             save = None
         if save is None:
@@ -111,7 +113,7 @@ class Batch:
             group.add(place, save, size)
         except BaseException as error:
             group.drop(place, save, error)
-            if not (isinstance(error, OSError) and group.goes_on):
+            if not (isinstance(error, OSError) and group.continue_on_error):
                 raise
 
     def write_text(
@@ -197,7 +199,7 @@ class Batch:
             raise RuntimeError("a forked child cannot add to its parent's batch")
         if self._state is not _OPEN:
             raise ValueError("files are added to a Batch in its with block")
-        if self._group.failed and not self._group.goes_on:
+        if self._group.failed and not self._group.continue_on_error:
             raise self._error(self._outcome())
 
     def _at_stores(self) -> Objects:
@@ -240,7 +242,7 @@ class Batch:
             group.flush()
             if self._objects is not None:
                 self._objects.send()
-            if group.goes_on or not group.failed:
+            if group.continue_on_error or not group.failed:
                 group.publish()
         except BaseException as error:
             failure = error

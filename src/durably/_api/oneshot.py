@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from durably import _commit
-from durably._commit.pending import Save
+from durably._commit.pending import PendingFile
 from durably._errors import StoreNamedError
 from durably._file.content import bytes_of, encoded, fill
 from durably._file.paths import local
@@ -79,7 +79,7 @@ def write_bytes(path: StrPath, data: Buffer, **options: Unpack[SaveOptions]) -> 
     view: bytes | memoryview = data if isinstance(data, bytes) else bytes_of(data)
     size = len(view)
     try:
-        save = Save(local(path), resolve(options) if options else _DEFAULTS)
+        save = PendingFile(local(path), resolve(options) if options else _DEFAULTS)
     except StoreNamedError:
         save = None
     if save is None:  # here, or the error would be the context of every error of the store

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from durably import _commit
-from durably._commit.pending import Save
+from durably._commit.pending import PendingFile
 from durably._errors import StoreNamedError
 from durably._file.paths import local
 from durably._file.protocol import abandon, discard, finish
@@ -60,7 +60,7 @@ class staged_path(StagedBlock):  # noqa: N801 # used like a function, as context
         self._elsewhere: StagedObject | staged_path | None = None
         try:
             target = local(path)
-            self._save = Save(target, resolve(options))
+            self._save = PendingFile(target, resolve(options))
             self._routine = _commit.routine()
         except StoreNamedError:
             target = None
@@ -93,7 +93,7 @@ class staged_path(StagedBlock):  # noqa: N801 # used like a function, as context
         return self._routine.create_private(self._save)
 
     def _finish(self) -> Receipt:
-        return finish(self._routine, self._save, self._routine.adopt(self._save))
+        return finish(self._routine, self._save, self._routine.take_over(self._save))
 
     def _discard(self, error: BaseException) -> None:
         discard(self._routine, self._save, error)

@@ -121,10 +121,12 @@ def _treat(
         dead, reason = _is_dead(place, kind, maker)
         if dead is None:
             return _take(place, kind, name, dry_run)
-        spared = place.routine.spares(place.directory, name) if dead else ""
+        retained = place.routine.retention_reason(place.directory, name) if dead else ""
         if dead and kind == "t" and _is_needed(place, maker):
-            spared = "the journal or log of an interrupted transaction may need it: durably.recover its root"
-        dead, reason = dead and not spared, spared or reason
+            retained = (
+                "the journal or log of an interrupted transaction may need it: durably.recover its root"
+            )
+        dead, reason = dead and not retained, retained or reason
         if dead and not dry_run:
             place.routine.remove_entry(place.directory, name)
     except FileNotFoundError:
@@ -198,22 +200,22 @@ def _take(place: _Place, kind: temp_names.Kind, name: str, dry_run: bool) -> tup
     """Remove what nobody has locked."""
     try:
         if kind == "b":
-            claim = place.routine.claim_directory(place.directory)
+            try_lock = place.routine.try_lock_directory(place.directory)
         else:
-            claim = place.routine.claim(place.directory, name)
+            try_lock = place.routine.try_lock(place.directory, name)
     except FileNotFoundError:
         return True, "gone by itself"
     except OSError as error:
         return False, f"its lock cannot be tested: {error.strerror}"
-    if claim is None:
+    if try_lock is None:
         return False, "it is locked by a process that cannot be seen from here"
     try:
-        spared = place.routine.spares(place.directory, name)
+        retained = place.routine.retention_reason(place.directory, name)
     except BaseException:
-        place.routine.disclaim(claim)
+        place.routine.unlock_claimed(try_lock)
         raise
-    if dry_run or spared:
-        place.routine.disclaim(claim)
-        return not spared, spared or "its lock is free"
-    place.routine.remove_claimed(place.directory, name, claim)
+    if dry_run or retained:
+        place.routine.unlock_claimed(try_lock)
+        return not retained, retained or "its lock is free"
+    place.routine.remove_locked(place.directory, name, try_lock)
     return True, "its lock is free"

@@ -6,9 +6,9 @@ import errno
 import os
 from _thread import allocate_lock  # threading costs more, and has nothing that is needed here
 
-from durably._batch.entry import Staged
-from durably._batch.flush_group import Disk
-from durably._commit.pending import Save
+from durably._batch.entry import StagedEntry
+from durably._batch.flush_group import FlushGroup
+from durably._commit.pending import PendingFile
 from durably._types import CONSISTENT, Options
 
 TYPE_CHECKING = False
@@ -24,7 +24,7 @@ _PINNED = 32
 """Directories that stay open, and are locked, to the end; the others are opened again to publish."""
 
 
-class Place:
+class TargetDirectory:
     """A directory that files are staged in."""
 
     __slots__ = (
@@ -39,29 +39,29 @@ class Place:
         "path",
         "pinned",
         "settles",
-        "shelter",
+        "lock_shared",
         "skipped",
         "state",
         "unreadable",
     )
 
-    def __init__(self, identity: object, path: str, head: str, disk: Disk) -> None:
+    def __init__(self, identity: object, path: str, head: str, disk: FlushGroup) -> None:
         self.identity: object = identity
         self.path: str = path
         """Where it lay when it was opened, for messages and to open it again."""
         self.head: str = head
         """What comes before the name in the paths of the caller."""
-        self.disk: Disk = disk
+        self.disk: FlushGroup = disk
         self.directory: Any = None
-        self.shelter: Any = None
+        self.lock_shared: Any = None
         self.pinned: bool = False
-        self.files: dict[str, Staged | Save | None] = {}
+        self.files: dict[str, StagedEntry | PendingFile | None] = {}
         """By name: closed, still open, or only reserved."""
         self.done: int = 0
         """How many of them are published."""
         self.settles: bool = False
         """Whether a directory was made in it, whose name is to be durable."""
-        self.state: Save | None = None
+        self.state: PendingFile | None = None
         """The steps, limits and omissions of its own flush."""
         self.unreadable: str = ""
         """Why it cannot be flushed at all: it may be written but not read."""
@@ -71,30 +71,30 @@ class Place:
         """Why it could not be flushed."""
         self.file_system: FileSystem | None = None
 
-    def full_path(self, name: str, staged: Staged) -> str:
+    def full_path(self, name: str, staged: StagedEntry) -> str:
         """The target as the caller named it."""
         return self.head + name if staged.path is None else staged.path
 
-    def published(self) -> Iterator[tuple[str, Staged]]:
+    def published(self) -> Iterator[tuple[str, StagedEntry]]:
         """The files in it that got their names."""
         for name, staged in self.files.items():
-            if isinstance(staged, Staged) and staged.tail is None:
+            if isinstance(staged, StagedEntry) and staged.temp_suffix is None:
                 yield name, staged
 
     def holds_staged(self) -> bool:
         """Whether there is a file in it that is not published."""
         return self.done < len(self.files)
 
-    def revive(self, name: str, staged: Staged, former: Save | None = None) -> Save:
+    def revive(self, name: str, staged: StagedEntry, former: PendingFile | None = None) -> PendingFile:
         """The save that a staged file was, to be published or removed.
 
         ``former``: one of the same place that is done with; it is used again where it fits, which is
         quicker.
         """
-        traits = staged.traits
+        shared = staged.shared
         save = former
-        if save is None or not save.published or save.skipped or save.options is not traits.options:
-            save = Save("", traits.options)
+        if save is None or not save.published or save.skipped or save.options is not shared.options:
+            save = PendingFile("", shared.options)
             save.directory = save.staging = self.directory
             save.where = self.path
             save.closes = True
@@ -102,16 +102,16 @@ class Place:
         save.steps.clear()
         save.path = self.head + name if staged.path is None else staged.path
         save.name = name
-        save.temporary = traits.stem + staged.tail  # type: ignore[operator] # it is not published
-        save.identity = (traits.device, staged.inode)
+        save.temporary = shared.temp_prefix + staged.temp_suffix  # type: ignore[operator] # it is not published
+        save.identity = (shared.device, staged.inode)
         return save
 
     def settle(self, routine: Routine) -> None:
         """Bring the names in it to the device."""
-        self.state = save = Save(self.path, DEFAULTS)
+        self.state = save = PendingFile(self.path, DEFAULTS)
         save.directory = self.directory
         if self.unreadable:
-            save.leave_out("fsync directory", self.unreadable, CONSISTENT)
+            save.skip_flush("fsync directory", self.unreadable, CONSISTENT)
         routine.settle(save)
 
     def open(self, routine: Routine) -> None:
@@ -139,9 +139,9 @@ class Place:
     def unpin(self, routine: Routine) -> None:
         """Close it at the end, and let sweeps in."""
         self.pinned = False
-        shelter, self.shelter = self.shelter, None
-        if shelter is not None:
-            self.quietly(routine.unshelter, shelter)
+        lock_shared, self.lock_shared = self.lock_shared, None
+        if lock_shared is not None:
+            self.quietly(routine.unlock_shared, lock_shared)
         self.close(routine)
 
     def quietly(self, close: Callable[[Any], None], what: Any) -> None:
@@ -152,19 +152,19 @@ class Place:
             self.skipped["close"] = str(error.strerror)
 
 
-class Places:
+class DirectoryCache:
     """All directories of a group, found by what they are and not by their paths."""
 
     def __init__(self, routine: Routine) -> None:
         self.routine = routine
-        self.all: dict[object, Place] = {}
-        self.disks: dict[str, Disk] = {}
+        self.all: dict[object, TargetDirectory] = {}
+        self.disks: dict[str, FlushGroup] = {}
         self._pinned = 0
-        self._by_head: dict[str, Place] = {}
+        self._by_head: dict[str, TargetDirectory] = {}
         """Those that stay open, by what came before the name in the path of a caller."""
         self._lock = allocate_lock()
 
-    def locate(self, save: Save) -> Place:
+    def locate(self, save: PendingFile) -> TargetDirectory:
         """Locate a save, if it can be through a directory that is open already. Returns its place."""
         head = save.path.rpartition("/")[0]
         place = self._by_head.get(head)
@@ -181,7 +181,7 @@ class Places:
                 self._by_head[head] = place
             return place
 
-    def of(self, save: Save) -> Place:
+    def of(self, save: PendingFile) -> TargetDirectory:
         """The place of a located save."""
         identity = self.routine.identify(save.directory)
         place = self.all.get(identity)
@@ -190,13 +190,13 @@ class Places:
             place = self._add(identity, save.directory, path, save, _head(save))
         return place
 
-    def above(self, save: Save) -> list[tuple[Place, str]]:
+    def above(self, save: PendingFile) -> list[tuple[TargetDirectory, str]]:
         """The directories that the save has made, the lowest first, each with the place it was made in.
 
         From now on they are the group's; an exception leaves all of them with the save.
         """
         path = self.routine.location(save, "")
-        made: list[tuple[Place, str]] = []
+        made: list[tuple[TargetDirectory, str]] = []
         for parent, name in reversed(save.made):
             path = os.path.dirname(path.rstrip(os.sep)) or path
             identity = self.routine.identify(parent)
@@ -208,12 +208,14 @@ class Places:
             place.quietly(self.routine.close_directory, parent)
         return [entry for entry in made if entry[1]]  # without a name: somebody else's by now
 
-    def _add(self, identity: object, directory: Any, path: str, save: Save, head: str) -> Place:
+    def _add(
+        self, identity: object, directory: Any, path: str, save: PendingFile, head: str
+    ) -> TargetDirectory:
         routine = self.routine
         unreadable = save.skipped.get("fsync directory", "") if directory == save.directory else ""
         device = "" if unreadable else routine.common_flush(directory)
         disk = self.disks.get(device)
-        place = Place(identity, path, head, disk or Disk(None))
+        place = TargetDirectory(identity, path, head, disk or FlushGroup(None))
         place.unreadable = unreadable
         # Where it may not be read it could not be opened again.
         if self._pinned < _PINNED or (device and disk is None) or unreadable:
@@ -221,14 +223,14 @@ class Places:
             place.pinned = True
             self._pinned += 1
             self.all[identity] = place
-            place.shelter = routine.shelter(directory)
+            place.lock_shared = routine.lock_shared(directory)
         self.all[identity] = place
         if disk is None:
             self.disks[device] = place.disk
             place.disk.witness = place.directory if device else None
         return place
 
-    def chunks(self) -> list[list[Place]]:
+    def chunks(self) -> list[list[TargetDirectory]]:
         """All of them, a few at a time, as not all can be open."""
         every = list(self.all.values())
         return [every[at : at + _PINNED] for at in range(0, len(every), _PINNED)]
@@ -239,5 +241,5 @@ class Places:
             place.unpin(self.routine)
 
 
-def _head(save: Save) -> str:
+def _head(save: PendingFile) -> str:
     return save.path[: len(save.path) - len(save.name)] if save.path.endswith(save.name) else ""

@@ -18,7 +18,7 @@ _WORTHWHILE = 16
 """Files from which on one flush of a file system is faster than one of each."""
 
 
-class Disk:
+class FlushGroup:
     """The files of one file system that wait for their flush."""
 
     __slots__ = ("files", "shared", "size", "waits", "witness")

@@ -14,10 +14,10 @@ from __future__ import annotations
 import os
 
 from durably._batch import outcomes
-from durably._batch.directories import DEFAULTS, Place
-from durably._batch.entry import Staged
+from durably._batch.directories import DEFAULTS, TargetDirectory
+from durably._batch.entry import StagedEntry
 from durably._batch.staging import Staging
-from durably._commit.pending import Save
+from durably._commit.pending import PendingFile
 from durably._file.protocol import discard
 from durably._system import fork
 from durably._types import DURABLE
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 class Group(Staging):
     """Many files, from the first that is staged to the last that has its name."""
 
-    gaps: bool
+    has_uncommitted: bool
 
     # Publishing.
 
@@ -52,55 +52,57 @@ class Group(Staging):
                 return
 
     def _is_stopped(self) -> bool:
-        return bool(self.failed) and not self.goes_on
+        return bool(self.failed) and not self.continue_on_error
 
-    def _is_open(self, place: Place) -> bool:
+    def _is_open(self, place: TargetDirectory) -> bool:
         """Open a place to publish in it. False: that failed, and so did its files."""
         try:
             place.open(self.routine)
         except OSError as cause:
             for name in list(place.files):
                 staged = place.files[name]
-                if isinstance(staged, Staged):
+                if isinstance(staged, StagedEntry):
                     error = OSError(cause.errno, cause.strerror)
                     error.__cause__ = cause
                     self.fail(place, name, staged, error)
             return False
         return True
 
-    def _publish_in(self, place: Place) -> None:
+    def _publish_in(self, place: TargetDirectory) -> None:
         routine, files, save = self.routine, place.files, None
         for name in list(files):
-            if self.failed and not self.goes_on:
+            if self.failed and not self.continue_on_error:
                 return
             staged = files[name]
-            if isinstance(staged, Staged):
+            if isinstance(staged, StagedEntry):
                 save = place.revive(name, staged, save)
                 self._publish_one(routine, place, staged, save)
 
-    def _publish_one(self, routine: Routine, place: Place, staged: Staged, save: Save) -> None:
+    def _publish_one(
+        self, routine: Routine, place: TargetDirectory, staged: StagedEntry, save: PendingFile
+    ) -> None:
         name = save.name
         try:
             routine.reopen_staged(save)
             routine.publish(save)
-            staged.tail = None
+            staged.temp_suffix = None
             place.done += 1
         except OSError as error:
             self.fail(place, name, staged, error, save)
         except BaseException as error:
             # An interrupt: by what is on the disk.
             if outcomes.took_place(routine, save):
-                staged.tail = None
+                staged.temp_suffix = None
                 place.done = sum(1 for _ in place.published())
                 outcomes.remove_name(routine, save, error)
             raise
         if save.skipped:
-            staged.traits = staged.traits.having(save.skipped)
+            staged.shared = staged.shared.having(save.skipped)
 
-    def _settle(self, place: Place) -> None:
+    def _settle(self, place: TargetDirectory) -> None:
         """Flush a directory that names were changed in, and note what its files' receipts tell of it."""
         place.file_system = self.routine.file_system(place.directory)
-        durable = (staged.traits.options.durability is DURABLE for _, staged in place.published())
+        durable = (staged.shared.options.durability is DURABLE for _, staged in place.published())
         if place.settles or any(durable):
             try:
                 place.settle(self.routine)
@@ -126,11 +128,11 @@ class Group(Staging):
 
     def unsaved(self) -> Iterator[str]:
         """The paths of the files that were added, have not failed, and were not published."""
-        for place in filter(Place.holds_staged, self.places.all.values()):
+        for place in filter(TargetDirectory.holds_staged, self.places.all.values()):
             for name, staged in place.files.items():
-                if isinstance(staged, Staged) and staged.tail is not None:
+                if isinstance(staged, StagedEntry) and staged.temp_suffix is not None:
                     yield place.full_path(name, staged)
-                elif isinstance(staged, Save):
+                elif isinstance(staged, PendingFile):
                     yield staged.path
 
     def close(self, error: BaseException) -> None:
@@ -152,20 +154,26 @@ class Group(Staging):
             for name, staged in list(place.files.items()) if place.holds_staged() else ():
                 self._clear(place, name, staged, error)
             place.close(self.routine)
-        if self.gaps:
+        if self.has_uncommitted:
             self._unmake(error)
         self.closed = True
         if not self.staging:
             self.places.unpin()
-        fork.forget_many(self)
+        fork.unregister_group(self)
 
-    def _clear(self, place: Place, name: str, staged: Staged | Save | None, error: BaseException) -> None:
+    def _clear(
+        self,
+        place: TargetDirectory,
+        name: str,
+        staged: StagedEntry | PendingFile | None,
+        error: BaseException,
+    ) -> None:
         """Remove a temporary that is left, closed or still open."""
-        if isinstance(staged, Staged) and staged.tail is not None:
-            self.gaps = True
+        if isinstance(staged, StagedEntry) and staged.temp_suffix is not None:
+            self.has_uncommitted = True
             outcomes.remove(self.routine, place, name, staged, error)
-        elif isinstance(staged, Save):
-            self.gaps = True
+        elif isinstance(staged, PendingFile):
+            self.has_uncommitted = True
             discard(self.routine, staged, error)
 
     def _unmake(self, error: BaseException) -> None:
@@ -177,7 +185,7 @@ class Group(Staging):
                 except OSError as failure:
                     outcomes.leave(error, os.path.join(place.path, name), failure)
                     continue
-                above = Save(place.path, DEFAULTS)
+                above = PendingFile(place.path, DEFAULTS)
                 above.made = ((place.directory, name),)
                 self.routine.remove(above)
                 place.close(self.routine)

@@ -14,37 +14,37 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from durably._batch.directories import Place
-    from durably._batch.entry import Staged
-    from durably._commit.pending import Save
+    from durably._batch.directories import TargetDirectory
+    from durably._batch.entry import StagedEntry
+    from durably._commit.pending import PendingFile
     from durably._commit.strategy import Routine
 
 
-def receipt(routine: Routine, place: Place, name: str, staged: Staged) -> Receipt:
+def receipt(routine: Routine, place: TargetDirectory, name: str, staged: StagedEntry) -> Receipt:
     """Of a file that was published, once its directory was settled."""
-    traits, state = staged.traits, place.state
-    level = traits.options.durability
-    steps = (*traits.steps, *(("syncfs",) if not traits.flushed and level is not NONE else ()), "rename")
-    skipped = traits.skipped | place.skipped
+    shared, state = staged.shared, place.state
+    level = shared.options.durability
+    steps = (*shared.steps, *(("syncfs",) if not shared.flushed and level is not NONE else ()), "rename")
+    skipped = shared.skipped | place.skipped
     kept = NONE
     if level is not NONE:
         assert place.file_system is not None
         kept, reason = promises.kept(level, routine.name, place.file_system)
         if reason:
             skipped[str(level)] = reason
-        kept = min(kept, traits.limit, key=LEVELS.index)
+        kept = min(kept, shared.limit, key=LEVELS.index)
     if level is DURABLE and state is not None:
         steps += tuple(state.steps)
         skipped |= state.skipped
         kept = min(kept, state.limit if place.failure is None else CONSISTENT, key=LEVELS.index)
     path = place.full_path(name, staged)
     return Receipt(
-        path, staged.size, traits.replaced, in_place=False, durability=kept, steps=steps,
-        skipped=skipped, lost=traits.lost,
+        path, staged.size, shared.replaced, in_place=False, durability=kept, steps=steps,
+        skipped=skipped, lost=shared.lost,
     )  # fmt: skip
 
 
-def not_durable(routine: Routine, place: Place) -> Iterator[tuple[str, NotDurableError]]:
+def not_durable(routine: Routine, place: TargetDirectory) -> Iterator[tuple[str, NotDurableError]]:
     """The errors of the files in a place whose directory could not be flushed, by path."""
     cause = place.failure
     assert cause is not None
@@ -53,14 +53,14 @@ def not_durable(routine: Routine, place: Place) -> Iterator[tuple[str, NotDurabl
         "a power cut may bring the old one back; save again once the cause is removed"
     )
     for name, staged in place.published():
-        if staged.traits.options.durability is DURABLE:
+        if staged.shared.options.durability is DURABLE:
             told = receipt(routine, place, name, staged)
             error = NotDurableError(cause.errno or errno.EIO, message, told.path, told)
             error.__cause__ = cause
             yield told.path, error
 
 
-def took_place(routine: Routine, save: Save) -> bool:
+def took_place(routine: Routine, save: PendingFile) -> bool:
     """Whether a publication that was interrupted has happened, as far as can be told."""
     try:
         return save.published or routine.is_published(save)
@@ -69,18 +69,23 @@ def took_place(routine: Routine, save: Save) -> bool:
 
 
 def remove(
-    routine: Routine, place: Place, name: str, staged: Staged, error: BaseException, save: Save | None = None
+    routine: Routine,
+    place: TargetDirectory,
+    name: str,
+    staged: StagedEntry,
+    error: BaseException,
+    save: PendingFile | None = None,
 ) -> None:
     """Remove the temporary of a file that is not published. ``save``: it, if it is open."""
     try:
         place.open(routine)
         routine.remove(save or place.revive(name, staged))
     except OSError as failure:
-        assert staged.tail is not None
-        leave(error, os.path.join(place.path, staged.traits.stem + staged.tail), failure)
+        assert staged.temp_suffix is not None
+        leave(error, os.path.join(place.path, staged.shared.temp_prefix + staged.temp_suffix), failure)
 
 
-def remove_name(routine: Routine, save: Save, error: BaseException) -> None:
+def remove_name(routine: Routine, save: PendingFile, error: BaseException) -> None:
     """Remove the temporary's name where a link has published the file, and the name may have stayed."""
     save.published = True
     temporary = save.temporary or ""

@@ -6,11 +6,11 @@ import errno
 from _thread import allocate_lock  # threading costs more, and has nothing that is needed here
 
 from durably._batch import outcomes
-from durably._batch.directories import Place, Places
-from durably._batch.entry import Staged, Traits
+from durably._batch.directories import DirectoryCache, TargetDirectory
+from durably._batch.entry import SharedAttributes, StagedEntry
 from durably._batch.flush_group import EARLY, OPEN_FILES
-from durably._commit.pending import Save
-from durably._errors import blame
+from durably._commit.pending import PendingFile
+from durably._errors import set_error_path
 from durably._file.protocol import abandon, discard
 from durably._system import fork
 from durably._types import NONE
@@ -19,44 +19,44 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from durably._batch.flush_group import Disk
+    from durably._batch.flush_group import FlushGroup
     from durably._commit.strategy import Routine
     from durably._file.stream import Channel
 
-    Opened = tuple[Place, Save, int]
+    Opened = tuple[TargetDirectory, PendingFile, int]
 
 
 class Staging:
     """The files, and the directories that they are staged in. `Group` is the whole."""
 
-    def __init__(self, routine: Routine, *, goes_on: bool = False) -> None:
+    def __init__(self, routine: Routine, *, continue_on_error: bool = False) -> None:
         self.routine = routine
-        self.goes_on = goes_on
+        self.continue_on_error = continue_on_error
         """Whether the others are published where one file fails."""
         self.failed: dict[str, OSError] = {}
         """Why a file was not saved, or is not known to be durable, by path."""
         self.over: bool = False
         """Whether nothing more is taken."""
-        self.writing: dict[int, tuple[Channel, Place, Save]] = {}
+        self.writing: dict[int, tuple[Channel, TargetDirectory, PendingFile]] = {}
         """What is still written to."""
-        self.staging: dict[int, Save] = {}
+        self.staging: dict[int, PendingFile] = {}
         """What is on its way on some thread. Such a save uses directories that the group has open."""
         self.closed = False
-        self.places: Places = Places(routine)
-        self.made: list[list[tuple[Place, str]]] = []
+        self.places: DirectoryCache = DirectoryCache(routine)
+        self.made: list[list[tuple[TargetDirectory, str]]] = []
         self._open: list[Opened] = []
         self._held: int = 0
         """Their descriptors: one each, and where it does not stay open one of the directory."""
-        self._traits: dict[object, Traits] = {}
-        self._last: Traits | None = None
+        self._traits: dict[object, SharedAttributes] = {}
+        self._last: SharedAttributes | None = None
         self._lock = allocate_lock()
         self._relief = allocate_lock()
-        self.gaps: bool = False
-        fork.watch_many(self, self.forsake)
+        self.has_uncommitted: bool = False
+        fork.register_group(self, self.close_after_fork)
 
     # Staging.
 
-    def enter(self, save: Save) -> Place:
+    def enter(self, save: PendingFile) -> TargetDirectory:
         """Locate a save, and reserve its target. Raises ValueError for one that is in the group already."""
         save.closes = True
         self.staging[id(save)] = save
@@ -69,10 +69,10 @@ class Staging:
             if name in files:
                 raise ValueError(f"{save.path!r} leads to a file that was added already")
             files[name] = None
-        save.sheltered = place.shelter is not None
+        save.shared_locked = place.lock_shared is not None
         return place
 
-    def add(self, place: Place, save: Save, size: int) -> None:
+    def add(self, place: TargetDirectory, save: PendingFile, size: int) -> None:
         """Take a save whose temporary is written. An error is this file's own, which is not taken then."""
         if save.options.permissions is not None:
             self.routine.seal(save)
@@ -99,11 +99,11 @@ class Staging:
         if self._held >= OPEN_FILES:
             self._relieve()
 
-    def drop(self, place: Place | None, save: Save, error: BaseException) -> None:
+    def drop(self, place: TargetDirectory | None, save: PendingFile, error: BaseException) -> None:
         """Give up a save that ``error`` broke off before it was added. Nothing is raised."""
-        self.gaps = True
+        self.has_uncommitted = True
         staged = place.files.pop(save.name, None) if place is not None else None
-        if place is not None and isinstance(staged, Staged):
+        if place is not None and isinstance(staged, StagedEntry):
             outcomes.remove(self.routine, place, save.name, staged, error)
             self.routine.release(save)
         else:
@@ -112,37 +112,37 @@ class Staging:
             self.failed[save.path] = error
         self._leave(save)
 
-    def throw_away(self, place: Place, save: Save, error: BaseException) -> None:
+    def throw_away(self, place: TargetDirectory, save: PendingFile, error: BaseException) -> None:
         """Give up a save that was not added, because its caller wants so. Nothing is raised."""
-        self.gaps = True
+        self.has_uncommitted = True
         place.files.pop(save.name, None)
         discard(self.routine, save, error)
         self._leave(save)
 
-    def _leave(self, save: Save) -> None:
+    def _leave(self, save: PendingFile) -> None:
         self.staging.pop(id(save), None)
         if self.closed and not self.staging:
             self.places.unpin()  # the last one of those that came too late
 
-    def check_open(self, save: Save) -> None:
+    def check_open(self, save: PendingFile) -> None:
         """Raise ValueError where nothing more is taken."""
         if self.over:
             raise ValueError(f"{save.path!r} comes too late: what it was to be saved with is over")
 
-    def _closed(self, place: Place, save: Save, size: int, *, flushed: bool) -> Staged:
+    def _closed(self, place: TargetDirectory, save: PendingFile, size: int, *, flushed: bool) -> StagedEntry:
         """Close the temporary, and keep only what is needed to publish it."""
         if size >= EARLY and not flushed and save.options.durability is not NONE:
             self.routine.start_flush(save.fd)
         self.routine.close_staged(save)
         path = None if place.head + save.name == save.path else save.path
-        return Staged(path, save, size, self._traits_of(save, flushed))
+        return StagedEntry(path, save, size, self._traits_of(save, flushed))
 
-    def _traits_of(self, save: Save, flushed: bool) -> Traits:
+    def _traits_of(self, save: PendingFile, flushed: bool) -> SharedAttributes:
         last = self._last
         if last is not None and last.fit(save, flushed):
             return last
-        traits = Traits(save, flushed)
-        self._last = self._traits.setdefault(traits.key(), traits)
+        shared = SharedAttributes(save, flushed)
+        self._last = self._traits.setdefault(shared.key(), shared)
         return self._last
 
     # Flushing.
@@ -164,7 +164,7 @@ class Staging:
                 except OSError as error:
                     self._lose(disk, error)
 
-    def _end_writing(self, place: Place, save: Save, error: BaseException) -> None:
+    def _end_writing(self, place: TargetDirectory, save: PendingFile, error: BaseException) -> None:
         channel, _, _ = self.writing.pop(id(save))
         channel.detach()
         fork.forget(save)
@@ -196,7 +196,7 @@ class Staging:
                 with _own_error(self, place, save):
                     self._put_away(place, save, size)
 
-    def _put_away(self, place: Place, save: Save, size: int) -> None:
+    def _put_away(self, place: TargetDirectory, save: PendingFile, size: int) -> None:
         shared = place.disk.shared
         if shared:
             place.disk.waits = True
@@ -205,31 +205,38 @@ class Staging:
         place.files[save.name] = self._closed(place, save, size, flushed=not shared)
         self.routine.release(save)
 
-    def _lose(self, disk: Disk, cause: OSError) -> None:
+    def _lose(self, disk: FlushGroup, cause: OSError) -> None:
         """Nothing of a file system is published whose flush has failed: which file was lost is not told."""
         message = f"the flush of its whole file system failed ({cause.strerror})"
         for place in self.places.all.values():
             for name in list(place.files) if place.disk is disk else ():
                 staged = place.files[name]
-                if isinstance(staged, Staged):
+                if isinstance(staged, StagedEntry):
                     error = OSError(cause.errno, message)
                     error.__cause__ = cause
                     self.fail(place, name, staged, error)
 
-    def fail(self, place: Place, name: str, staged: Staged, error: OSError, save: Save | None = None) -> None:
+    def fail(
+        self,
+        place: TargetDirectory,
+        name: str,
+        staged: StagedEntry,
+        error: OSError,
+        save: PendingFile | None = None,
+    ) -> None:
         """Note why a file is not saved, and remove its temporary."""
         path = place.full_path(name, staged)
         self.failed[path] = error
-        self.gaps = True
+        self.has_uncommitted = True
         del place.files[name]
         outcomes.remove(self.routine, place, name, staged, error, save)
-        blame(error, path)
+        set_error_path(error, path)
 
-    def forsake(self) -> None:
+    def close_after_fork(self) -> None:
         """In a forked child: close everything, and touch nothing."""
         for place in self.places.all.values():
             for staged in place.files.values():
-                if isinstance(staged, Save):
+                if isinstance(staged, PendingFile):
                     self.routine.release(staged)
         self.places.unpin()
 
@@ -239,7 +246,7 @@ class _own_error:  # noqa: N801 # a statement's
 
     __slots__ = ("group", "place", "save")
 
-    def __init__(self, group: Staging, place: Place, save: Save) -> None:
+    def __init__(self, group: Staging, place: TargetDirectory, save: PendingFile) -> None:
         self.group, self.place, self.save = group, place, save
 
     def __enter__(self) -> None:

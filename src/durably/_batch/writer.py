@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from durably._commit.pending import Save
+from durably._commit.pending import PendingFile
 from durably._file.modes import with_action
 from durably._file.part_writer import PartWriter
 from durably._file.paths import local
@@ -11,7 +11,7 @@ from durably._types import resolve
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from durably._batch.directories import Place
+    from durably._batch.directories import TargetDirectory
     from durably._batch.group_commit import Group
     from durably._file.modes import Mode
     from durably._file.paths import StrPath
@@ -30,11 +30,11 @@ class BatchWriter(PartWriter["F_co"]):
     __slots__ = ("_group", "_place")
 
     _group: Group
-    _place: Place | None
+    _place: TargetDirectory | None
     _whole: str = "batch"
 
     def __init__(self, group: Group, path: StrPath, how: Mode, options: SaveOptions) -> None:
-        save = Save(local(path), resolve(with_action(options, how)))
+        save = PendingFile(local(path), resolve(with_action(options, how)))
         super().__init__(save)
         self._group = group
         self._place = None
@@ -59,7 +59,7 @@ class BatchWriter(PartWriter["F_co"]):
 
     def _drop(self, error: BaseException) -> bool:
         self._group.drop(self._place, self._save, error)
-        return not (isinstance(error, OSError) and self._group.goes_on)
+        return not (isinstance(error, OSError) and self._group.continue_on_error)
 
     def _throw_away(self, error: BaseException) -> None:
         assert self._place is not None

@@ -67,7 +67,7 @@ def copy(
             receipt = _copied(reader, source, target, durably.open(target, "wb", **chosen), report)
         return report.saved(receipt, str(options["durability"]))
 
-    report.conclude(work)
+    report.finalize(work)
 
 
 def _copied(

@@ -60,7 +60,7 @@ def copy_tree(
         assert batch.receipt is not None
         return _tell(batch.receipt, unread, report, asked)
 
-    report.conclude(work)
+    report.finalize(work)
 
 
 def _add(unread: dict[str, OSError], error: durably.BatchError) -> None:

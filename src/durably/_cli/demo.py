@@ -61,7 +61,7 @@ def demo(directory: str, *, size: int, as_json: bool) -> None:
             present(trial)
         return exit_codes.DONE if trial.is_convincing else exit_codes.NOT_DONE
 
-    report.conclude(work)
+    report.finalize(work)
 
 
 def _carried_out(place: str, size: int) -> Trial:

@@ -63,10 +63,10 @@ def code_of(interrupt: KeyboardInterrupt) -> int:
 @contextmanager
 def stoppable() -> Generator[None, None, None]:
     """Turn the signals that end a program into exceptions, so that it leaves nothing behind."""
-    numbers = [number for number in signal.Signals if number.name in _ENDING]
+    has_stable_inodes = [number for number in signal.Signals if number.name in _ENDING]
     # nohup and its kin ignore signals on purpose.
-    old = {number: signal.getsignal(number) for number in numbers}
-    heeded = [number for number in numbers if old[number] is signal.SIG_DFL]
+    old = {number: signal.getsignal(number) for number in has_stable_inodes}
+    heeded = [number for number in has_stable_inodes if old[number] is signal.SIG_DFL]
     for number in heeded:
         signal.signal(number, _stop)
     try:

@@ -43,7 +43,7 @@ def probe(path: str, *, storage_options: dict[str, Any] | None, as_json: bool) -
             show(place_table(found), promise_table(found))
         return exit_codes.DONE
 
-    report.conclude(work)
+    report.finalize(work)
 
 
 def guarantee_fields(found: Guarantees) -> dict[str, object]:

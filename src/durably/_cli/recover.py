@@ -36,4 +36,4 @@ def recover(root: str, *, as_json: bool) -> None:
             show(f"{shown(root)}: {_SAID[done.outcome]}", *map(shown, done.files))
         return exit_codes.DONE
 
-    report.conclude(work)
+    report.finalize(work)

@@ -79,7 +79,7 @@ class Report:
             return
         self.identity = staged.st_dev, staged.st_ino
 
-    def conclude(self, work: Callable[[], int]) -> NoReturn:
+    def finalize(self, work: Callable[[], int]) -> NoReturn:
         """Do the work and exit with its code, or with the one that its error stands for."""
         try:
             code = self._attempt(work)

@@ -54,7 +54,7 @@ def sweep(
             show(f"{shown(directory)}: no leftovers")
         return exit_codes.DONE
 
-    report.conclude(work)
+    report.finalize(work)
 
 
 def _fields(one: Swept) -> dict[str, object]:

@@ -70,7 +70,7 @@ def write(path: str, *, as_json: bool, quiet: bool, **options: object) -> None:
         assert writer.receipt is not None
         return report.saved(writer.receipt, str(options["durability"]))
 
-    report.conclude(work)
+    report.finalize(work)
 
 
 def _pour_input(file: io.BufferedWriter) -> None:

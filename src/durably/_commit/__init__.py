@@ -10,7 +10,7 @@ from durably._system.syscalls import Syscalls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from durably._commit.posix.dirops import Entries
+    from durably._commit.posix.dirops import DirectoryOperations
     from durably._commit.strategy import Routine
     from durably._commit.tree_strategy import TreeRoutine
 
@@ -55,16 +55,16 @@ def trees(routine: Routine) -> TreeRoutine:
     return Trees(routine)  # type: ignore[arg-type] # by its name
 
 
-def entries(routine: Routine) -> Entries:
+def entries(routine: Routine) -> DirectoryOperations:
     """How the routine's system works on names in open directories, for transactions."""
     if routine.name == "windows":
-        from durably._commit.windows.dirops import WindowsEntries
+        from durably._commit.windows.dirops import WindowsDirectoryOperations
 
-        return WindowsEntries(routine)  # type: ignore[arg-type] # by its name
+        return WindowsDirectoryOperations(routine)  # type: ignore[arg-type] # by its name
     from durably._commit.posix import dirops
 
-    by_name = {"linux": dirops.LinuxEntries, "macos": dirops.MacOSEntries}
-    return by_name.get(routine.name, dirops.PosixEntries)(routine)  # type: ignore[arg-type] # by its name
+    by_name = {"linux": dirops.LinuxDirectoryOperations, "macos": dirops.MacOSDirectoryOperations}
+    return by_name.get(routine.name, dirops.PosixDirectoryOperations)(routine)  # type: ignore[arg-type] # by its name
 
 
 def choose(platform: str) -> type[Routine]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 CLOSED = -1
 
 
-class Save:
+class PendingFile:
     """One save: where it goes, what was there, what is staged, and how far it has come.
 
     The defaults are the class's, so that a new one costs little.
@@ -44,7 +44,7 @@ class Save:
     """The file that is to be replaced."""
     old_attributes: Any = None
     """What else the routine has read of the old file, to carry it over."""
-    carries: bool = False
+    preserve_metadata: bool = False
     """Whether the old file's metadata is to be carried over."""
     plain_mode: int = 0
     """The mode that a new file gets, as the builtin open would give it (private directory only)."""
@@ -70,7 +70,7 @@ class Save:
 
     closes: bool = False
     """Whether the temporary is closed, and kept, until others are published with it."""
-    sheltered: bool = False
+    shared_locked: bool = False
     """Whether a shared lock on its directory keeps it from being swept while it is closed."""
 
     closing: list[Any] | tuple[()] = ()
@@ -92,9 +92,9 @@ class Save:
     def replaces(self, old: os.stat_result) -> None:
         """There is a file at the target."""
         self.old = old
-        self.carries = self.options.carries
+        self.preserve_metadata = self.options.preserve_metadata
 
-    def leave_out(self, step: str, reason: str, limit: Durability) -> None:
+    def skip_flush(self, step: str, reason: str, limit: Durability) -> None:
         """Note a flush that cannot be had here, and the level that is left without it."""
         self.skipped[step] = reason
         self.limit = min(self.limit, limit, key=LEVELS.index)
@@ -102,10 +102,10 @@ class Save:
     @property
     def kind(self) -> Kind:
         """The kind of name that the temporary gets."""
-        return "h" if self.held else "b" if self.sheltered else "f"
+        return "h" if self.held else "b" if self.shared_locked else "f"
 
 
-class TreeSave(Save):
+class PendingTree(PendingFile):
     """One save of a whole directory. ``private`` is the directory that the new tree lies in."""
 
     fallback: str | None = None

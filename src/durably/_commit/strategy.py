@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import os
     from typing import Any
 
-    from durably._commit.pending import Save
+    from durably._commit.pending import PendingFile
     from durably._system.promises import FileSystem
     from durably._system.syscalls import Syscalls
     from durably._system.temp_names import Maker
@@ -36,7 +36,7 @@ class Routine(ABC):
         self.calls = calls
 
     @abstractmethod
-    def locate(self, save: Save) -> None:
+    def locate(self, save: PendingFile) -> None:
         """Open the target's directory, follow or refuse links, and look at the old file.
 
         Sets ``directory``, ``name``, ``old`` and ``made``. Refuses what cannot be saved to: a
@@ -45,37 +45,37 @@ class Routine(ABC):
         """
 
     @abstractmethod
-    def examine(self, save: Save) -> None:
+    def examine(self, save: PendingFile) -> None:
         """The second half of `locate`, for a ``directory`` and a ``name`` that are set already."""
 
     @abstractmethod
-    def create(self, save: Save) -> None:
+    def create(self, save: PendingFile) -> None:
         """Make the temporary under a fresh name, with its final metadata. Sets ``fd``, ``temporary``."""
 
     @abstractmethod
-    def create_unnamed(self, save: Save) -> None:
+    def create_unnamed(self, save: PendingFile) -> None:
         """The same without a name where the file system can, so that a kill leaves nothing."""
 
     @abstractmethod
-    def create_private(self, save: Save) -> str:
+    def create_private(self, save: PendingFile) -> str:
         """Make a private directory beside the target, for others to write to. Returns the file's path.
 
         The file has the target's own name. Sets ``private``, ``staging`` and ``plain_mode``.
         """
 
     @abstractmethod
-    def adopt(self, save: Save) -> int:
+    def take_over(self, save: PendingFile) -> int:
         """Open what others wrote there, give it the metadata that `create` would, return its size.
 
         Refuses a directory that is empty or has other files in it. Sets ``fd`` and ``temporary``.
         """
 
     @abstractmethod
-    def copy_old(self, save: Save) -> None:
+    def copy_old(self, save: PendingFile) -> None:
         """Fill the temporary with the old content, sharing its extents where the system can."""
 
     @abstractmethod
-    def append_only(self, save: Save) -> None:
+    def append_only(self, save: PendingFile) -> None:
         """Have every write to the temporary go to its end, as in mode a."""
 
     @abstractmethod
@@ -83,33 +83,33 @@ class Routine(ABC):
         """Start to write out what was written so far, without waiting."""
 
     @abstractmethod
-    def link(self, save: Save) -> None:
+    def link(self, save: PendingFile) -> None:
         """Give an unnamed temporary a temporary name, before it is flushed."""
 
-    def seal(self, save: Save) -> None:  # noqa: B027 # nothing to do on Windows
+    def seal(self, save: PendingFile) -> None:  # noqa: B027 # nothing to do on Windows
         """Give the temporary the permission bits that writing has taken from it."""
 
-    def flush(self, save: Save) -> None:
+    def flush(self, save: PendingFile) -> None:
         """Bring the temporary's content and metadata to the device. An error is final."""
         self.calls.fsync(save.fd)
         save.steps.append("fsync")
 
-    def flush_unwitnessed(self, save: Save) -> None:
+    def flush_unwitnessed(self, save: PendingFile) -> None:
         """`flush` for a file that others wrote and closed."""
         # The descriptor was opened after the writing: fsync(2) may miss an error from before.
         save.skipped["witness"] = "others wrote the file and closed it; an earlier write error may be missed"
         self.flush(save)
 
     @abstractmethod
-    def publish(self, save: Save) -> None:
+    def publish(self, save: PendingFile) -> None:
         """Rename the temporary over the target, or to it where it must not exist. Sets ``published``."""
 
     @abstractmethod
-    def settle(self, save: Save) -> None:
+    def settle(self, save: PendingFile) -> None:
         """Bring the new name to the device. Only errors that mean "failed" are raised."""
 
     @abstractmethod
-    def is_published(self, save: Save) -> bool:
+    def is_published(self, save: PendingFile) -> bool:
         """Whether the target is the temporary's file, by identity. Raises OSError if it cannot tell."""
 
     # Many files together: each is staged and closed, and published when all are flushed.
@@ -118,7 +118,7 @@ class Routine(ABC):
     def identify(self, directory: Any) -> object:
         """By what an open directory is known again, whichever path leads to it."""
 
-    def borrow(self, save: Save, directory: Any, identity: Any) -> bool:
+    def borrow(self, save: PendingFile, directory: Any, identity: Any) -> bool:
         """Have a save use an open directory that its path led to before. False: it leads elsewhere now.
 
         In place of the first half of `locate`; `examine` is the other.
@@ -130,19 +130,19 @@ class Routine(ABC):
         """The open directory once more, for longer than the save that opened it."""
 
     @abstractmethod
-    def shelter(self, directory: Any) -> Any:
+    def lock_shared(self, directory: Any) -> Any:
         """Lock an open directory, so that no sweep takes closed temporaries in it for dead ones.
 
-        Returns what `unshelter` takes, or None where it cannot be locked.
+        Returns what `unlock_shared` takes, or None where it cannot be locked.
         """
 
     @abstractmethod
-    def unshelter(self, shelter: Any) -> None:
+    def unlock_shared(self, lock_shared: Any) -> None:
         """Let go of the lock."""
 
     @abstractmethod
-    def claim_directory(self, directory: Any) -> Any:
-        """Lock an open directory against `shelter`; None if somebody has a shelter in it."""
+    def try_lock_directory(self, directory: Any) -> Any:
+        """Lock an open directory against `lock_shared`; None if somebody has a shelter in it."""
 
     def common_flush(self, directory: Any) -> str:
         """The file system of an open directory, where one flush of it proves all its files; or ""."""
@@ -156,7 +156,7 @@ class Routine(ABC):
         """Flush the file system of a directory that was opened before the first write. An error is final."""
         raise NotImplementedError  # no `common_flush` here
 
-    def close_staged(self, save: Save) -> None:
+    def close_staged(self, save: PendingFile) -> None:
         """Close the temporary until it is published. Sets ``identity``; an error is final."""
         if save.identity is None:
             new = self.calls.fstat(save.fd)
@@ -164,34 +164,34 @@ class Routine(ABC):
         fd, save.fd = save.fd, CLOSED
         self.calls.close(fd)
 
-    def reopen_staged(self, save: Save) -> None:  # noqa: B027 # POSIX renames by name
+    def reopen_staged(self, save: PendingFile) -> None:  # noqa: B027 # POSIX renames by name
         """Open the temporary again, where it cannot be published otherwise. Sets ``fd``."""
 
     @abstractmethod
-    def create_spare(self, save: Save) -> None:
+    def create_in_fallback_dir(self, save: PendingFile) -> None:
         """Make the temporary in a lasting system directory, for a rewrite in place of the target."""
 
     @abstractmethod
-    def open_staged(self, save: Save) -> int:
+    def open_staged(self, save: PendingFile) -> int:
         """Open the temporary for reading, for a rewrite in place or after others wrote it."""
 
     @abstractmethod
-    def open_target(self, save: Save) -> int:
+    def open_target(self, save: PendingFile) -> int:
         """Open the old file itself for writing, for a rewrite in place."""
 
     def set_mode(self, fd: int, mode: int) -> None:  # noqa: B027 # nothing to do on Windows
         """Give an open file, the old one itself, this mode in place of its own and of its ACL."""
 
     @abstractmethod
-    def remove(self, save: Save) -> None:
+    def remove(self, save: PendingFile) -> None:
         """Close and remove the temporary, and the directories made on the way."""
 
     @abstractmethod
-    def release(self, save: Save) -> None:
+    def release(self, save: PendingFile) -> None:
         """Close what is still open. Nothing is raised: the outcome is known by now."""
 
     @abstractmethod
-    def location(self, save: Save, name: str) -> str:
+    def location(self, save: PendingFile, name: str) -> str:
         """Where ``name`` lies, for a message: an absolute path where the system can tell."""
 
     @abstractmethod
@@ -223,7 +223,7 @@ class Routine(ABC):
         """Remove a file, or a directory with all that is in it; never crosses a mount."""
 
     @abstractmethod
-    def spares(self, directory: Any, name: str) -> str:
+    def retention_reason(self, directory: Any, name: str) -> str:
         """Why a tree that a dead process has left is in use all the same; "" if it is not."""
 
     @abstractmethod
@@ -231,16 +231,16 @@ class Routine(ABC):
         """Whether that process of this kernel and process space still runs."""
 
     @abstractmethod
-    def claim(self, directory: Any, name: str) -> Any:
+    def try_lock(self, directory: Any, name: str) -> Any:
         """Lock a temporary that is to be swept; None if its maker holds it. OSError: cannot tell."""
 
-    def remove_claimed(self, directory: Any, name: str, claim: Any) -> None:
-        """Remove what `claim` has locked, before its maker can lock it after all; and let go of it."""
+    def remove_locked(self, directory: Any, name: str, try_lock: Any) -> None:
+        """Remove what `try_lock` has locked, before its maker can lock it after all; and let go of it."""
         try:
             self.remove_entry(directory, name)
         finally:
-            self.disclaim(claim)
+            self.unlock_claimed(try_lock)
 
     @abstractmethod
-    def disclaim(self, claim: Any) -> None:
-        """Let go of what `claim` gave."""
+    def unlock_claimed(self, try_lock: Any) -> None:
+        """Let go of what `try_lock` gave."""

@@ -10,14 +10,14 @@ from durably._types import NONE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from durably._commit.pending import Save
+    from durably._commit.pending import PendingFile
     from durably._commit.strategy import Routine
 
 _EARLY = 8 << 20
 _NEWLINES = {None: os.linesep, "": "\n", "\n": "\n", "\r": "\r", "\r\n": "\r\n"}
 
 
-def fill(routine: Routine, save: Save, view: bytes | memoryview, size: int) -> None:
+def fill(routine: Routine, save: PendingFile, view: bytes | memoryview, size: int) -> None:
     """Write all of a temporary's content; what is long is written out while the rest is written."""
     written = routine.calls.write(save.fd, view if size <= _EARLY else memoryview(view)[:_EARLY])
     if written != size:
@@ -25,7 +25,7 @@ def fill(routine: Routine, save: Save, view: bytes | memoryview, size: int) -> N
     save.steps.append("write")
 
 
-def _write_rest(routine: Routine, save: Save, rest: memoryview) -> None:
+def _write_rest(routine: Routine, save: PendingFile, rest: memoryview) -> None:
     while rest:
         if save.options.durability is not NONE:
             routine.start_flush(save.fd)

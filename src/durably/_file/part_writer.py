@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Any, NoReturn
 
-    from durably._commit.pending import Save
+    from durably._commit.pending import PendingFile
     from durably._commit.strategy import Routine
     from durably._file.stream import Channel, F_co
 
@@ -28,10 +28,10 @@ class PartWriter(Life["F_co"]):
     _whole: str = ""
     """What it is a part of, for messages."""
 
-    def __init__(self, save: Save) -> None:
+    def __init__(self, save: PendingFile) -> None:
         self._is_open = False
         self._generation: int = fork.generation
-        self._save: Save = save
+        self._save: PendingFile = save
 
     def _begin(self, routine: Routine, channel: Channel, file: Any) -> None:
         """It is staged, and open."""

@@ -8,7 +8,7 @@ import sys
 import warnings
 
 from durably._commit.pending import CLOSED
-from durably._errors import NotDurableError, TornError, blame
+from durably._errors import NotDurableError, TornError, set_error_path
 from durably._file.stream import opened
 from durably._receipts import Receipt
 from durably._system import promises
@@ -19,7 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from durably._commit.pending import Save
+    from durably._commit.pending import PendingFile
     from durably._commit.strategy import Routine
     from durably._file.modes import Mode
     from durably._file.stream import Channel
@@ -32,7 +32,7 @@ _NO_ROOM = {errno.EPERM, errno.EACCES, errno.EROFS}
 _CHUNK = 1 << 20
 
 
-def stage(routine: Routine, save: Save) -> None:
+def stage(routine: Routine, save: PendingFile) -> None:
     """Make the temporary of a located save."""
     try:
         if save.held:
@@ -43,10 +43,10 @@ def stage(routine: Routine, save: Save) -> None:
         if not _may_rewrite(save) or save.fd != CLOSED or error.errno not in _NO_ROOM:
             raise
         save.temporary = None
-        routine.create_spare(save)
+        routine.create_in_fallback_dir(save)
 
 
-def stage_stream(routine: Routine, save: Save, how: Mode) -> tuple[Channel, Any]:
+def stage_stream(routine: Routine, save: PendingFile, how: Mode) -> tuple[Channel, Any]:
     """Make the temporary of a located save, with what the mode keeps of the old file; and the caller's file.
 
     Raises FileNotFoundError where the mode updates a file that is not there.
@@ -63,7 +63,7 @@ def stage_stream(routine: Routine, save: Save, how: Mode) -> tuple[Channel, Any]
     return opened(routine, save, how)
 
 
-def finish(routine: Routine, save: Save, size: int) -> Receipt:
+def finish(routine: Routine, save: PendingFile, size: int) -> Receipt:
     """Commit what was staged. Any exception: call `abandon`."""
     level = save.options.durability
     if save.options.permissions is not None and not save.spare:
@@ -84,10 +84,10 @@ def finish(routine: Routine, save: Save, size: int) -> Receipt:
             if not _may_rewrite(save) or error.errno not in _NO_RENAME:
                 raise
             _rewrite(routine, save)
-    return conclude(routine, save, size)
+    return finalize(routine, save, size)
 
 
-def conclude(routine: Routine, save: Save, size: int) -> Receipt:
+def finalize(routine: Routine, save: PendingFile, size: int) -> Receipt:
     """Make a published save durable, close everything, and say what was done."""
     level = save.options.durability
     failure = None
@@ -98,7 +98,7 @@ def conclude(routine: Routine, save: Save, size: int) -> Receipt:
             routine.settle(save)
         except OSError as error:
             failure = error
-    kept = NONE if level is NONE else level_kept(routine, save)
+    kept = NONE if level is NONE else achieved_level(routine, save)
     routine.release(save)
     replaced = save.old is not None
     steps = tuple(save.steps)
@@ -108,7 +108,7 @@ def conclude(routine: Routine, save: Save, size: int) -> Receipt:
     return receipt
 
 
-def _tidy(routine: Routine, save: Save) -> None:
+def _tidy(routine: Routine, save: PendingFile) -> None:
     left = staged_at(routine, save)
     try:
         routine.remove(save)
@@ -116,7 +116,7 @@ def _tidy(routine: Routine, save: Save) -> None:
         save.skipped["remove"] = f"{left} is left over: {error.strerror}"
 
 
-def _not_durable(save: Save, cause: OSError, receipt: Receipt) -> NotDurableError:
+def _not_durable(save: PendingFile, cause: OSError, receipt: Receipt) -> NotDurableError:
     receipt = receipt._replace(durability=min(receipt.durability, CONSISTENT, key=LEVELS.index))
     message = (
         f"the new file is in place, but its directory could not be flushed ({cause.strerror}): "
@@ -127,7 +127,7 @@ def _not_durable(save: Save, cause: OSError, receipt: Receipt) -> NotDurableErro
     return error
 
 
-def level_kept(routine: Routine, save: Save) -> Durability:
+def achieved_level(routine: Routine, save: PendingFile) -> Durability:
     """The level that a published save has kept here; notes the reason where it is less than asked."""
     if save.in_place:
         return NONE
@@ -141,11 +141,11 @@ def level_kept(routine: Routine, save: Save) -> Durability:
 # In place.
 
 
-def _may_rewrite(save: Save) -> bool:
+def _may_rewrite(save: PendingFile) -> bool:
     return save.options.allow_in_place and save.old is not None
 
 
-def _rewrite(routine: Routine, save: Save) -> None:
+def _rewrite(routine: Routine, save: PendingFile) -> None:
     """Write the staged copy into the old file itself; it is kept until that is flushed."""
     calls = routine.calls
     source = routine.open_staged(save)
@@ -161,7 +161,7 @@ def _rewrite(routine: Routine, save: Save) -> None:
     save.steps.append("rewrite in place")
 
 
-def _overwrite(routine: Routine, save: Save, source: int) -> None:
+def _overwrite(routine: Routine, save: PendingFile, source: int) -> None:
     target = routine.open_target(save)
     mode = save.options.permissions
     try:
@@ -192,7 +192,7 @@ def _pour(routine: Routine, source: int, target: int, mode: int | None) -> None:
     calls.fsync(target)
 
 
-def _torn(routine: Routine, save: Save, error: OSError) -> TornError:
+def _torn(routine: Routine, save: PendingFile, error: OSError) -> TornError:
     staged = staged_at(routine, save)
     if save.private is not None:
         staged = os.path.join(staged, save.name)
@@ -200,7 +200,7 @@ def _torn(routine: Routine, save: Save, error: OSError) -> TornError:
     return TornError(error.errno or errno.EIO, message, save.path, staged)
 
 
-def staged_at(routine: Routine, save: Save) -> str:
+def staged_at(routine: Routine, save: PendingFile) -> str:
     """Where the temporary lies, for a message."""
     return routine.location(save, save.private or save.temporary or "")
 
@@ -208,7 +208,7 @@ def staged_at(routine: Routine, save: Save) -> str:
 # Giving up.
 
 
-def abandon(routine: Routine, save: Save, error: BaseException) -> None:
+def abandon(routine: Routine, save: PendingFile, error: BaseException) -> None:
     """Undo a save that broke off with ``error``, or finish one that was published by then.
 
     Nothing is raised by a failure here: see `discard`. An error of the system gets the path of the
@@ -222,12 +222,12 @@ def abandon(routine: Routine, save: Save, error: BaseException) -> None:
             _finish_quietly(routine, save)
         discard(routine, save, error)
     if isinstance(error, OSError):
-        blame(error, save.path)
+        set_error_path(error, save.path)
         if not (save.published or save.in_place):
             error.add_note("durably: the target was not changed")
 
 
-def discard(routine: Routine, save: Save, error: BaseException) -> None:
+def discard(routine: Routine, save: PendingFile, error: BaseException) -> None:
     """Remove what is staged, and close everything.
 
     Nothing is raised: what cannot be removed is named in ``error.leftovers`` and in a note.
@@ -247,7 +247,7 @@ def note_leftovers(error: BaseException, paths: tuple[str, ...], reason: str) ->
     error.add_note(f"durably: left over: {', '.join(paths)}; {reason}")
 
 
-def _was_published(routine: Routine, save: Save) -> bool:
+def _was_published(routine: Routine, save: PendingFile) -> bool:
     if not save.published:
         try:
             save.published = routine.is_published(save)
@@ -256,7 +256,7 @@ def _was_published(routine: Routine, save: Save) -> bool:
     return save.published
 
 
-def _finish_quietly(routine: Routine, save: Save) -> None:
+def _finish_quietly(routine: Routine, save: PendingFile) -> None:
     # Without a directory the save was concluded: its settling has failed, and is not repeated.
     if save.options.durability is DURABLE and not save.in_place and save.directory is not None:
         try:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import NoReturn
 
-    from durably._commit.pending import Save
+    from durably._commit.pending import PendingFile
     from durably._receipts import Receipt
 
 
@@ -20,7 +20,7 @@ class StagedBlock:
 
     __slots__ = ("_entered", "_generation", "_is_open", "_save", "receipt")
 
-    _save: Save
+    _save: PendingFile
 
     def __init__(self) -> None:
         self._entered: bool = False

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
-    from durably._commit.pending import Save
+    from durably._commit.pending import PendingFile
     from durably._commit.strategy import Routine
     from durably._file.modes import Mode
 
@@ -46,7 +46,7 @@ class Channel:
 
     __slots__ = ("_eager", "_failure", "_fd", "_path", "_pending", "_raw", "_routine")
 
-    def __init__(self, routine: Routine, save: Save, raw: io.FileIO) -> None:
+    def __init__(self, routine: Routine, save: PendingFile, raw: io.FileIO) -> None:
         self._routine = routine
         self._fd = save.fd
         self._path = save.path
@@ -109,7 +109,7 @@ class Channel:
         self._failure = error.errno, error.strerror
 
 
-def opened(routine: Routine, save: Save, mode: Mode) -> tuple[Channel, Any]:
+def opened(routine: Routine, save: PendingFile, mode: Mode) -> tuple[Channel, Any]:
     """The file for the caller, and the channel under it. Closing the file leaves the descriptor open."""
     raw = io.FileIO(save.fd, mode.raw, closefd=False)
     raw.name = save.path  # the stubs call it read-only

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 
 from durably import _commit
-from durably._commit.pending import Save
+from durably._commit.pending import PendingFile
 from durably._file.modes import parsed, with_action
 from durably._file.paths import local
 from durably._file.protocol import abandon, discard, finish, stage_stream, warn_dropped
@@ -129,7 +129,7 @@ class AtomicWriter(Life["F_co"]):
         self._entered = False
         how = parsed(mode, buffering, encoding, errors, newline)
         target = local(path)
-        self._save = save = Save(target, resolve(with_action(options, how)), held=True)
+        self._save = save = PendingFile(target, resolve(with_action(options, how)), held=True)
         self._routine = _commit.routine()
         self._generation = fork.generation
         try:

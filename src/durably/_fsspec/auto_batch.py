@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from durably._fsspec.many import ManyFiles
     from durably._types import SaveOptions
 
-_current: ContextVar[Together | None] = ContextVar("durably_filesystem_together", default=None)
+_current: ContextVar[AutoBatch | None] = ContextVar("durably_filesystem_together", default=None)
 
 
-class Together:
+class AutoBatch:
     """What one call saves, to be flushed and published at its end.
 
     An exception in the call is raised when what came before it is saved, as if each file had been saved
@@ -101,7 +101,7 @@ class Together:
             raise self._error
 
 
-def current(fs: ManyFiles) -> Together | None:
+def current(fs: ManyFiles) -> AutoBatch | None:
     """The call of a file system that a save is a part of."""
-    together = _current.get()
-    return together if together is not None and together.fs is fs else None
+    auto_batch = _current.get()
+    return auto_batch if auto_batch is not None and auto_batch.fs is fs else None

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from fsspec.implementations.local import LocalFileSystem
 
 from durably._fsspec import names
-from durably._fsspec.auto_batch import Together, current
+from durably._fsspec.auto_batch import AutoBatch, current
 from durably._fsspec.options import saving
 
 if TYPE_CHECKING:
@@ -49,18 +49,18 @@ class ManyFiles(LocalFileSystem):  # type: ignore[misc]
         if os.path.exists(target) and os.path.samefile(source, target):
             raise shutil.SameFileError(f"{source!r} and {target!r} are the same file")
         how, options = "xb" if mode == "create" else "wb", saving(kwargs)
-        together = current(self)
-        if together is not None:
-            together.read(source)
+        auto_batch = current(self)
+        if auto_batch is not None:
+            auto_batch.read(source)
         with (
             open(source, "rb", buffering=0) as old,
             self.open(target, how, **options)
-            if together is None or options
-            else together.open(target, how, self._special(target)) as new,
+            if auto_batch is None or options
+            else auto_batch.open(target, how, self._special(target)) as new,
         ):
             shutil.copyfileobj(old, new, _COPY_CHUNK)
 
-    def _together(self) -> Together | None:
+    def _together(self) -> AutoBatch | None:
         """What shares the flushes of such a call; None: each file is saved by itself."""
         if (
             self.transaction_core() is not None
@@ -68,7 +68,7 @@ class ManyFiles(LocalFileSystem):  # type: ignore[misc]
             or current(self) is not None
         ):
             return None
-        return Together(self, self.makes if self.auto_mkdir else self.saves)
+        return AutoBatch(self, self.makes if self.auto_mkdir else self.saves)
 
     def _special(self, path: str) -> SaveOptions:
         """The options of a file that are not those of the others."""
@@ -80,14 +80,14 @@ class ManyFiles(LocalFileSystem):  # type: ignore[misc]
         Each file is atomic by itself. One that cannot be saved does not keep the others from being:
         its error is raised at the end, or a `BatchError` for several.
         """
-        together = self._together() if isinstance(path, dict) and len(path) > 1 and not kwargs else None
-        if together is None:
+        auto_batch = self._together() if isinstance(path, dict) and len(path) > 1 and not kwargs else None
+        if auto_batch is None:
             super().pipe(path, value, **kwargs)
             return
-        with together:
+        with auto_batch:
             for each, data in path.items():
                 target = self._strip_protocol(each)
-                together.write(target, data, self._special(target))
+                auto_batch.write(target, data, self._special(target))
 
     def put(self, lpath: Any, rpath: Any, recursive: bool = False, *arguments: Any, **kwargs: Any) -> None:
         """Copy files here; fsspec's arguments. Of many files the flushes are shared, as in `pipe`."""

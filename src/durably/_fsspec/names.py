@@ -8,7 +8,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from durably import _commit
-from durably._commit.pending import Save
+from durably._commit.pending import PendingFile
 from durably._errors import NotDurableError, StoreNamedError
 from durably._file.paths import local
 from durably._file.protocol import abandon
@@ -68,7 +68,7 @@ def make_directory(path: str, level: Durability, *, parents: bool, mode: int = 0
         raise FileNotFoundError(errno.ENOENT, "is the temporary of a save that is over", path)
     routine = _commit.routine()
     above = parents and not in_staging(os.path.dirname(path))
-    save = Save(path, resolve({"durability": level, "make_parents": above, "symlinks": "replace"}))
+    save = PendingFile(path, resolve({"durability": level, "make_parents": above, "symlinks": "replace"}))
     try:
         routine.locate(save)
         routine.calls.mkdir(path, mode)
@@ -93,7 +93,7 @@ def make_directories(path: str, level: Durability) -> None:
 def remove(path: str, level: Durability) -> None:
     """Remove a file or a link, or a directory with all that is in it; never crosses a mount."""
 
-    def change(routine: Routine, save: Save) -> None:
+    def change(routine: Routine, save: PendingFile) -> None:
         routine.lookup(save.directory, save.name)
         routine.remove_entry(save.directory, save.name)
 
@@ -117,7 +117,7 @@ def move(source: str, target: str, level: Durability) -> None:
     """
     done = f"{source} was moved to {target}"
 
-    def change(routine: Routine, _: Save) -> None:
+    def change(routine: Routine, _: PendingFile) -> None:
         if level is not NONE:
             flush_content(routine, source)
         _change(target, level, done, lambda _, __: routine.calls.replace(source, target))
@@ -125,10 +125,12 @@ def move(source: str, target: str, level: Durability) -> None:
     _change(source, level, done, change)
 
 
-def _change(path: str, level: Durability, done: str, change: Callable[[Routine, Save], object]) -> None:
+def _change(
+    path: str, level: Durability, done: str, change: Callable[[Routine, PendingFile], object]
+) -> None:
     """Change a name, and flush the directory that it lies in, which is opened before."""
     routine = _commit.routine()
-    save = Save(path, resolve({"durability": level}))
+    save = PendingFile(path, resolve({"durability": level}))
     save.where, save.name = os.path.split(path)
     try:
         save.directory = save.staging = routine.open_directory(save.where)
@@ -141,7 +143,7 @@ def _change(path: str, level: Durability, done: str, change: Callable[[Routine, 
     _settle(routine, save, done)
 
 
-def _settle(routine: Routine, save: Save, done: str) -> None:
+def _settle(routine: Routine, save: PendingFile, done: str) -> None:
     try:
         if save.options.durability is DURABLE:
             routine.settle(save)

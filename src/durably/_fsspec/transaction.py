@@ -15,7 +15,7 @@ import warnings
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
-from durably._errors import blame
+from durably._errors import set_error_path
 from durably._file.content import bytes_of
 from durably._file.modes import parsed, with_action
 from durably._file.protocol import note_leftovers
@@ -102,7 +102,7 @@ class TransactionCore:
                 try:
                     _put_aside(staging, path)
                 except OSError as error:
-                    blame(error, target)
+                    set_error_path(error, target)
                     raise
 
     def move(self, source: str, target: str) -> None:
@@ -115,7 +115,7 @@ class TransactionCore:
                 try:
                     _move(staging, old, new)
                 except OSError as error:
-                    blame(error, source)
+                    set_error_path(error, source)
                     raise
 
     def _reached(self, target: str) -> tuple[MovingStaging, Parts]:

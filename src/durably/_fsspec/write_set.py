@@ -15,7 +15,7 @@ from durably._transaction.root import Root
 from durably._transaction.write_set import Staging
 
 if TYPE_CHECKING:
-    from durably._transaction.entry import Expected, StagedSave
+    from durably._transaction.entry import Precondition, StagedSave
     from durably._transaction.root import Parts
     from durably._types import Options
 
@@ -32,14 +32,14 @@ class MovingStaging(Staging):
         self.log = MoveLog(self.root)
 
     def begin(
-        self, parts: Parts, path: str, options: Options, expected: Expected, *, private: bool = False
+        self, parts: Parts, path: str, options: Options, precondition: Precondition, *, private: bool = False
     ) -> StagedSave:
-        save = super().begin(parts, path, options, expected, private=private)
+        save = super().begin(parts, path, options, precondition, private=private)
         self._saves.append(save)
         return save
 
-    def finish(self, save: StagedSave, size: int, expected: Expected) -> None:
-        super().finish(save, size, expected)
+    def finish(self, save: StagedSave, size: int, precondition: Precondition) -> None:
+        super().finish(save, size, precondition)
         self._saves.remove(save)
 
     def abandon(self, save: StagedSave, error: BaseException) -> None:
@@ -72,7 +72,7 @@ class MovingStaging(Staging):
             self.root.close()
         self.root = root
         self.files = {(*down, *parts): file for parts, file in self.files.items()}
-        self.met = {(*down, *parts): known for parts, known in self.met.items()}
+        self.read_set = {(*down, *parts): known for parts, known in self.read_set.items()}
         self.writing = {(*down, *parts) for parts in self.writing}
         for save in self._saves:
             save.parts = (*down, *save.parts)
@@ -81,8 +81,8 @@ class MovingStaging(Staging):
         """Forget what is staged at a path, or below it: it is removed, or something else comes there."""
         found = False
         above = parts_below(self.root.path, path)
-        for parts in [each for each in self.met if each[: len(above)] == above]:
-            del self.met[parts]
+        for parts in [each for each in self.read_set if each[: len(above)] == above]:
+            del self.read_set[parts]
             file = self.files.pop(parts, None)
             if file is not None and file.staged is not None:
                 found = True
@@ -101,7 +101,7 @@ class MovingStaging(Staging):
             return (*new, *parts[len(old) :]) if parts[: len(old)] == old else parts
 
         self.files = {moved(parts): file for parts, file in self.files.items()}
-        self.met = {moved(parts): known for parts, known in self.met.items()}
+        self.read_set = {moved(parts): known for parts, known in self.read_set.items()}
         self.writing = {moved(parts) for parts in self.writing}
         for save in self._saves:
             save.parts = moved(save.parts)

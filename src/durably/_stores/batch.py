@@ -83,7 +83,7 @@ class Objects:
         self._count = 0
         self._lock = threading.Lock()
         self._is_stopped = False
-        fork.watch_many(self, self.forsake)
+        fork.register_group(self, self.close_after_fork)
 
     # Adding.
 
@@ -97,7 +97,7 @@ class Objects:
         except UnsupportedError:
             raise
         except OSError:
-            if self.group.goes_on:
+            if self.group.continue_on_error:
                 return
             raise
         if isinstance(target, str):
@@ -172,7 +172,7 @@ class Objects:
             told = OSError(error.errno, message, entry.url)
             told.__cause__ = error
             self.group.failed[entry.url] = told
-            if self.group.goes_on:
+            if self.group.continue_on_error:
                 return
             raise told
         raise error
@@ -214,7 +214,7 @@ class Objects:
 
     def _send_each(self, lane: list[Waiting]) -> None:
         for entry in lane:
-            if self._is_stopped or (self.group.failed and not self.group.goes_on):
+            if self._is_stopped or (self.group.failed and not self.group.continue_on_error):
                 return
             entry.begun = True
             try:
@@ -241,8 +241,8 @@ class Objects:
 
     def close(self, error: BaseException) -> None:
         """Remove the copies. Nothing is raised: what cannot be removed is named in ``error.leftovers``."""
-        self.forsake()
-        fork.forget_many(self)
+        self.close_after_fork()
+        fork.unregister_group(self)
         try:
             shutil.rmtree(self._directory)
         except FileNotFoundError:
@@ -250,7 +250,7 @@ class Objects:
         except OSError as failure:
             outcomes.leave(error, self._directory, failure)
 
-    def forsake(self) -> None:
+    def close_after_fork(self) -> None:
         """Close what is still written to; in a forked child, that is all."""
         for entry in self._all.values():
             entry.end_writing()

@@ -128,10 +128,10 @@ class S3(Upload):
             self.left = ()
 
     def landed(self, error: Exception) -> bool | None:
-        expected = self._etag()
+        precondition = self._etag()
         if self.file.mpu is None and not self.fresh and _was_refused(error):
             return False
-        if self._is_ours(expected):
+        if self._is_ours(precondition):
             self.file.mpu = None
             return True
         if self.file.mpu is None:
@@ -140,7 +140,7 @@ class S3(Upload):
             self.abort()
         except FileNotFoundError:  # no such upload: it was completed, or another has aborted it
             self.file.mpu, self.left = None, ()
-            return True if self._is_ours(expected) else None
+            return True if self._is_ours(precondition) else None
         return False
 
     def _md5(self) -> Any:

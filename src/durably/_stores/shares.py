@@ -56,7 +56,7 @@ class WebDav(Renamed):
     )
 
     def begin(self) -> None:
-        self._spare_directory(self.path)
+        self._refuse_directory(self.path)
         super().begin()
         # webdav4 uploads when its file is closed, and not before.
         self.left = ()
@@ -66,10 +66,10 @@ class WebDav(Renamed):
         super().commit()
 
     def replace(self, old: str, new: str) -> None:
-        self._spare_directory(new)
+        self._refuse_directory(new)
         self.fs.client.move(old, new, overwrite=True)
 
-    def _spare_directory(self, path: str) -> None:
+    def _refuse_directory(self, path: str) -> None:
         # MOVE with Overwrite: T removes a directory with all that is in it (RFC 4918, 9.9.3).
         if self.fs.isdir(path):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)

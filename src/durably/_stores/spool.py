@@ -8,7 +8,7 @@ import tempfile
 from typing import TYPE_CHECKING, Any
 
 from durably import _commit
-from durably._commit.pending import Save
+from durably._commit.pending import PendingFile
 from durably._file.stream import opened
 from durably._stores.protocol import fail
 from durably._stores.store import CHUNK
@@ -55,7 +55,7 @@ class Spool:
 
     def _open(self, save: StoreSave, mode: Mode) -> None:
         calls = self._routine.calls
-        self._local = local = Save(save.path, Options(durability="none"), held=True)
+        self._local = local = PendingFile(save.path, Options(durability="none"), held=True)
         # A descriptor of its own: on Windows another one takes its place in order to append, and the file,
         # which has a name there, is gone with the last descriptor that it was made with.
         local.fd = os.dup(self._kept.fileno())

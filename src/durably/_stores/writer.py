@@ -41,7 +41,7 @@ class StoreWriter(AtomicWriter[Any]):
         self._generation = fork.generation
         self._stage(how)
         self._state = _OPEN
-        fork.watch_many(save, _Forsaken(self._channel, save))
+        fork.register_group(save, _CloseAfterFork(self._channel, save))
         _undecided.add(self)
         # The last to be registered is the first to run: before the client's own.
         atexit.unregister(_discard_all)
@@ -89,7 +89,7 @@ class StoreWriter(AtomicWriter[Any]):
         self._channel.detach()
         if self._spool is not None:
             self._spool.close()
-        fork.forget_many(self._save)
+        fork.unregister_group(self._save)
         _undecided.discard(self)
 
 
@@ -106,7 +106,7 @@ def _discard_all() -> None:
         writer.__del__()
 
 
-class _Forsaken:
+class _CloseAfterFork:
     """What a forked child does with a save of its parent. It must not refer to the writer."""
 
     def __init__(self, channel: Any, save: StoreSave) -> None:

@@ -8,33 +8,33 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from durably._commit.pending import Save
+    from durably._commit.pending import PendingFile
     from durably._commit.strategy import Routine
     from durably._file.stream import Channel
 
 generation: int = 0
 """How many forks lie between this process and the one that imported durably."""
 
-_live: dict[int, tuple[Channel | None, Routine, Save]] = {}
+_live: dict[int, tuple[Channel | None, Routine, PendingFile]] = {}
 _many: dict[int, Callable[[], None]] = {}
 
 
-def watch(channel: Channel | None, routine: Routine, save: Save) -> None:
+def watch(channel: Channel | None, routine: Routine, save: PendingFile) -> None:
     """Remember a save that is open, and the channel of its file."""
     _live[id(save)] = channel, routine, save
 
 
-def forget(save: Save) -> None:
+def forget(save: PendingFile) -> None:
     """The save is decided."""
     _live.pop(id(save), None)
 
 
-def watch_many(owner: object, let_go: Callable[[], None]) -> None:
+def register_group(owner: object, let_go: Callable[[], None]) -> None:
     """Remember what holds many files open, and how it closes them, without waiting for a lock."""
     _many[id(owner)] = let_go
 
 
-def forget_many(owner: object) -> None:
+def unregister_group(owner: object) -> None:
     """It holds none any more."""
     _many.pop(id(owner), None)
 

@@ -14,7 +14,7 @@ from durably._system import temp_names
 from durably._transaction import journal, moves_back, recovery
 from durably._transaction.journal import BACK, FORWARD
 from durably._transaction.operations import identity
-from durably._transaction.redo_undo import found, step_forward
+from durably._transaction.redo_undo import found, redo
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def _keep_old(root: Root, operations: list[Operation]) -> None:
         try:
             _keep(root, directory, each)
         except OSError as error:
-            root.blame(error, each.path)
+            root.set_error_path(error, each.path)
             raise
 
 
@@ -156,7 +156,7 @@ def _call_off(root: Root, operations: list[Operation], error: BaseException) -> 
     """Nothing was changed yet: remove the journal, if it stands, and the second names of old files."""
     if root.journaled:
         try:
-            journal.retire(root)
+            journal.remove_journal(root)
             root.flush()
         except OSError as failure:
             if root.journaled:
@@ -175,7 +175,7 @@ def _call_off(root: Root, operations: list[Operation], error: BaseException) -> 
 def _publish(root: Root, operations: list[Operation]) -> None:
     try:
         for directory, each in root.visit(operations):
-            step_forward(root, directory, each)
+            redo(root, directory, each)
     except BaseException as error:
         _roll_back(root, operations, error)
         raise
@@ -200,7 +200,7 @@ def _roll_back(root: Root, operations: list[Operation], error: BaseException) ->
     """Undo what was done. First the journal says so: a crash now must not go forward again."""
     try:
         journal.write(root, BACK, operations)
-        left = recovery.undo(root, operations)
+        left = recovery.roll_back(root, operations)
     except OSError as failure:
         if root.journaled:
             raise _needed(root, error, failure, "some files may be new, others old") from error
@@ -230,7 +230,7 @@ def _conclude(root: Root, operations: list[Operation]) -> None:
 def _end(root: Root, operations: list[Operation]) -> None:
     if root.log is not None:
         moves_back.remove(root, root.log)  # first: without the journal it would have everything put back
-    recovery.conclude(root, operations)
+    recovery.finalize(root, operations)
 
 
 def _needed(root: Root, error: BaseException, failure: OSError, state: str) -> RecoveryNeededError:

@@ -44,7 +44,7 @@ def commit_one(
             _step_alone(root, directory, each)
         except OSError as error:
             if not _took_place(root, directory, each, error):
-                root.blame(error, each.path)
+                root.set_error_path(error, each.path)
                 raise
     root.notes.steps.append("rename" if operation.staged is not None else "unlink")
     try:

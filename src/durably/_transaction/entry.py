@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from durably._commit.pending import Save
+from durably._commit.pending import PendingFile
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -11,10 +11,10 @@ if TYPE_CHECKING:
     from durably._system.temp_names import Kind
     from durably._transaction.root import Parts
 
-    Expected = bytes | None | EllipsisType
+    Precondition = bytes | None | EllipsisType
 
 
-class StagedSave(Save):
+class StagedSave(PendingFile):
     """The save of a file of a transaction: closed when it is written, and published with the others."""
 
     closes = True
@@ -45,12 +45,12 @@ class Tree:
 class File:
     """One target, as the transaction would leave it."""
 
-    __slots__ = ("expected", "staged", "tree")
+    __slots__ = ("precondition", "staged", "tree")
 
     def __init__(self) -> None:
         self.staged: str | None = None
         """The name of the new file in the target's directory (in a tree: its own name); None: removed."""
         self.tree: Tree | None = None
         """The tree that it lies in; then it is no operation of its own."""
-        self.expected: Expected = ...
+        self.precondition: Precondition = ...
         """What the old file must hold."""

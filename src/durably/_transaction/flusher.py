@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from durably._batch.flush_group import EARLY, OPEN_FILES, Disk
-from durably._commit.pending import CLOSED, Save
+from durably._batch.flush_group import EARLY, OPEN_FILES, FlushGroup
+from durably._commit.pending import CLOSED, PendingFile
 from durably._system import fork
 from durably._types import LEVELS
 
@@ -17,11 +17,11 @@ class Flusher:
 
     def __init__(self, root: Root) -> None:
         self.root: Root = root
-        self._disk: Disk | None = None
+        self._disk: FlushGroup | None = None
         self._open: list[int] = []
-        fork.watch_many(self, self.discard)
+        fork.register_group(self, self.discard)
 
-    def add(self, save: Save, size: int) -> None:
+    def add(self, save: PendingFile, size: int) -> None:
         """Take the descriptor of a file that is written. An error is that of this file."""
         routine = self.root.routine
         if not self.root.flushes:
@@ -40,13 +40,13 @@ class Flusher:
         if len(self._open) >= OPEN_FILES:
             self._relieve(disk)
 
-    def _first(self) -> Disk:
+    def _first(self) -> FlushGroup:
         """The root was opened before the first write, and is told of every error since."""
         root = self.root
-        self._disk = Disk(root.directory if root.routine.common_flush(root.directory) else None)
+        self._disk = FlushGroup(root.directory if root.routine.common_flush(root.directory) else None)
         return self._disk
 
-    def _relieve(self, disk: Disk) -> None:
+    def _relieve(self, disk: FlushGroup) -> None:
         """Close files, so that others can be opened."""
         if disk.shares(self.root.routine):
             self._close()
@@ -69,7 +69,7 @@ class Flusher:
         for fd in self._open:
             routine.start_flush(fd)  # the disk is to have all before the first is waited for
         for fd in self._open:
-            save = Save(self.root.path, notes.options)
+            save = PendingFile(self.root.path, notes.options)
             save.fd = fd
             routine.flush(save)
             notes.limit = min(notes.limit, save.limit, key=LEVELS.index)
@@ -87,7 +87,7 @@ class Flusher:
 
     def discard(self) -> None:
         """Close what is open; the files are thrown away, or those of the parent of a forked child."""
-        fork.forget_many(self)
+        fork.unregister_group(self)
         while self._open:
             try:
                 self._close()

@@ -220,7 +220,7 @@ def stands(root: Root) -> bool:
     return True
 
 
-def retire(root: Root) -> None:
+def remove_journal(root: Root) -> None:
     """Remove the journal: what it said is done, and on the device."""
     try:
         root.entries.unlink(root.directory, temp_names.JOURNAL)

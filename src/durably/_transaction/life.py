@@ -7,7 +7,7 @@ from _thread import RLock  # threading costs more, and has nothing that is neede
 
 from durably import _commit
 from durably._file.paths import local
-from durably._file.protocol import level_kept, note_leftovers, warn_dropped
+from durably._file.protocol import achieved_level, note_leftovers, warn_dropped
 from durably._receipts import TransactionReceipt
 from durably._system import fork
 from durably._transaction.commit import commit
@@ -104,7 +104,7 @@ class TransactionLife:
             try:
                 self._save()
             except BaseException as failure:
-                self._root.blame(failure)
+                self._root.set_error_path(failure)
                 self._throw_away(failure)
                 raise
             self._root.close()
@@ -120,7 +120,7 @@ class TransactionLife:
         if len(operations) > 1:
             commit(root, operations, staging.flusher.flush, staging.verify)
         elif operations:
-            alone = commit_alone if staging.rests else commit_one
+            alone = commit_alone if staging.has_read_dependency else commit_one
             alone(root, operations[0], staging.flusher.flush, staging.verify)
         staging.settle(operations)
         self.receipt = _receipt(self._named, root, operations)
@@ -154,6 +154,6 @@ def _receipt(named: str, root: Root, operations: list[Operation]) -> Transaction
     removed = tuple(name for each in operations if each.staged is None for name in each.files)
     notes.directory = root.directory
     level = notes.options.durability
-    kept = NONE if level is NONE else level_kept(root.routine, notes)
+    kept = NONE if level is NONE else achieved_level(root.routine, notes)
     notes.directory = None
     return TransactionReceipt(named, written, removed, kept, tuple(notes.steps), notes.skipped, notes.lost)

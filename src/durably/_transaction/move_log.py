@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 
-from durably._commit.pending import CLOSED, Save
+from durably._commit.pending import CLOSED, PendingFile
 from durably._system import fork, temp_names
 from durably._system.syscalls import write_all
 from durably._transaction import moves as _moves
@@ -28,7 +28,7 @@ class MoveLog:
         self._fd = CLOSED
         self._has_failed = False
         self._left: tuple[str, ...] = ()
-        fork.watch_many(self, self._forsake)
+        fork.register_group(self, self._close_after_fork)
 
     def move(self, old: Parts, new: Parts) -> None:
         """Rename something, to a name that is free, so that it is put back after a crash."""
@@ -92,7 +92,7 @@ class MoveLog:
     def _write(root: Root, fd: int, data: bytes) -> None:
         write_all(root.routine.calls, fd, memoryview(data))
         if root.flushes:
-            save = Save(root.path, root.notes.options)
+            save = PendingFile(root.path, root.notes.options)
             save.fd = fd
             root.routine.flush(save)
 
@@ -167,10 +167,10 @@ class MoveLog:
 
     def close(self) -> None:
         """Close the file. One that still stands is for a recovery."""
-        fork.forget_many(self)
-        self._forsake()
+        fork.unregister_group(self)
+        self._close_after_fork()
 
-    def _forsake(self) -> None:
+    def _close_after_fork(self) -> None:
         fd, self._fd = self._fd, CLOSED
         if fd != CLOSED:
             self.root.dismiss(fd)

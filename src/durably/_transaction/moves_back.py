@@ -128,19 +128,19 @@ def recover(root: Root) -> tuple[Parts, ...]:
 
 def _recover_one(root: Root, name: str, maker: temp_names.Maker) -> list[Parts]:
     try:
-        claim = root.routine.claim(root.directory, name)
+        try_lock = root.routine.try_lock(root.directory, name)
     except FileNotFoundError:
         return []
-    if claim is None:
+    if try_lock is None:
         return []  # its transaction lives
-    claim = root.entries.claimed(claim)
+    try_lock = root.entries.claimed(try_lock)
     try:
         moves = read(root, name)
         put_back(root, moves, None if _may_live(root, maker) else maker)
         remove(root, name)
     finally:
-        if claim is not None:
-            root.routine.disclaim(claim)
+        if try_lock is not None:
+            root.routine.unlock_claimed(try_lock)
     return [each.old for each in moves]
 
 

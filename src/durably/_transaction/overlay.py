@@ -6,7 +6,7 @@ import errno
 import os
 import stat
 
-from durably._errors import blame
+from durably._errors import set_error_path
 from durably._system import temp_names
 from durably._transaction.entry import File, Tree
 from durably._transaction.operations import Identity, identity
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 _CHUNK = 1 << 20
 
 
-class View:
+class Overlay:
     """What is staged, and what was met on the disk."""
 
     def __init__(self, root: Root) -> None:
         self.root: Root = root
         self.files: dict[Parts, File] = {}
         self.trees: dict[Parts, Tree] = {}
-        self.met: dict[Parts, Identity | None] = {}
+        self.read_set: dict[Parts, Identity | None] = {}
         """What the transaction has found on the disk when it first met a name."""
-        self.rests: bool = False
+        self.has_read_dependency: bool = False
         """Whether what is written may rest on what was found: on a content, or on there being a file."""
 
     # Finding.
@@ -76,16 +76,16 @@ class View:
                         tree.made.append(parts[len(tree.target) : number])
                     self.root.entries.make(directory, name)
             except OSError as error:
-                self.root.blame(error, parts)
+                self.root.set_error_path(error, parts)
                 raise
             finally:
                 self.root.leave(directory)
 
-    def meet(self, directory: Any, parts: Parts) -> os.stat_result | None:
+    def look_up(self, directory: Any, parts: Parts) -> os.stat_result | None:
         """What lies at a target on the disk; remembered from the first time on."""
         there = found(self.root, directory, parts[-1])
-        if parts not in self.met:
-            self.met[parts] = None if there is None else identity(there)
+        if parts not in self.read_set:
+            self.read_set[parts] = None if there is None else identity(there)
         return there
 
     def current(self, directory: Any, tree: Tree | None, parts: Parts) -> str | None:
@@ -93,14 +93,14 @@ class View:
         file = self.files.get(parts)
         if file is not None:
             return file.staged
-        there = self.meet(directory, parts) if tree is None else found(self.root, directory, parts[-1])
+        there = self.look_up(directory, parts) if tree is None else found(self.root, directory, parts[-1])
         return None if there is None else parts[-1]
 
     # Reading.
 
     def read(self, parts: Parts) -> bytes:
         """The content as the transaction sees it."""
-        self.rests = True
+        self.has_read_dependency = True
         directory, tree = self.open_place(parts)
         try:
             name = self.current(directory, tree, parts)
@@ -108,7 +108,7 @@ class View:
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
             return self.content(directory, name)
         except OSError as error:
-            blame(error, self.root.full(parts))  # not the name it is staged under
+            set_error_path(error, self.root.full(parts))  # not the name it is staged under
             raise
         finally:
             self.root.leave(directory)
@@ -132,7 +132,7 @@ class View:
 
     def exists(self, parts: Parts) -> bool:
         """Whether there is a file or a directory, as the transaction sees it."""
-        self.rests = True
+        self.has_read_dependency = True
         if parts in self.trees:
             return True
         try:

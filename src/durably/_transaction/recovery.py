@@ -15,10 +15,10 @@ from durably._transaction.redo_undo import (
     LOST,
     TODO,
     found,
-    state_back,
-    state_forward,
-    step_back,
-    step_forward,
+    redo,
+    redo_state,
+    undo,
+    undo_state,
 )
 
 TYPE_CHECKING = False
@@ -47,7 +47,7 @@ def recover(root: Root) -> tuple[Outcome, list[Operation]]:
         if direction == FORWARD and finish(root, operations, log):
             return "finished", operations
         if direction != FORWARD:
-            undo(root, operations)
+            roll_back(root, operations)
     except (RecoveryConflictError, RecoveryNeededError):
         raise
     except OSError as error:
@@ -61,7 +61,7 @@ def finish(root: Root, operations: list[Operation], log: str | None = None) -> b
 
     ``log``: what had been moved before stays so. If it is given up, it is still to be put back.
     """
-    states = _states(root, operations, state_forward)
+    states = _states(root, operations, redo_state)
     conflicts = _those(states, CONFLICT)
     lost = _those(states, LOST)
     given_up = bool(lost) and not conflicts and not _those(states, DONE)
@@ -69,22 +69,22 @@ def finish(root: Root, operations: list[Operation], log: str | None = None) -> b
     if not given_up:
         if conflicts or lost:
             raise _conflict(root, conflicts or lost)
-        _act(root, _those(states, TODO), step_forward)
+        _act(root, _those(states, TODO), redo)
     aside = [] if given_up or log is None else moves_back.end(root, log)
-    conclude(root, operations)
+    finalize(root, operations)
     drop(root, operations)
     root.discard(aside)
     return not given_up
 
 
-def undo(root: Root, operations: list[Operation]) -> tuple[str, ...]:
+def roll_back(root: Root, operations: list[Operation]) -> tuple[str, ...]:
     """Undo what has been done. Returns the paths of temporaries that stay."""
-    states = _states(root, operations, state_back)
+    states = _states(root, operations, undo_state)
     conflicts = _those(states, CONFLICT) or _those(states, LOST)
     if conflicts:
         raise _conflict(root, conflicts)
-    _act(root, list(reversed(_those(states, TODO))), step_back)
-    conclude(root, operations)
+    _act(root, list(reversed(_those(states, TODO))), undo)
+    finalize(root, operations)
     return drop(root, operations)
 
 
@@ -103,10 +103,10 @@ def _act(root: Root, operations: list[Operation], step: Callable[[Root, Any, Ope
         step(root, directory, each)
 
 
-def conclude(root: Root, operations: list[Operation]) -> None:
+def finalize(root: Root, operations: list[Operation]) -> None:
     """Bring all names to the device; only then remove the journal, and that too."""
     root.flush_directories(dict.fromkeys(each.where for each in operations))
-    journal.retire(root)
+    journal.remove_journal(root)
     root.flush()
 
 

@@ -50,7 +50,7 @@ def _is_new(operation: Operation, there: os.stat_result | None) -> bool:
 # Forward.
 
 
-def state_forward(root: Root, directory: Any, operation: Operation) -> State:
+def redo_state(root: Root, directory: Any, operation: Operation) -> State:
     """Whether the operation is to be done."""
     there = found(root, directory, operation.name)
     if _is_new(operation, there):
@@ -63,12 +63,12 @@ def state_forward(root: Root, directory: Any, operation: Operation) -> State:
     return TODO if staged is not None and _is_new(operation, staged) else LOST
 
 
-def step_forward(root: Root, directory: Any, operation: Operation) -> None:
+def redo(root: Root, directory: Any, operation: Operation) -> None:
     """Do the operation."""
     try:
         _step_forward(root, directory, operation)
     except OSError as error:
-        root.blame(error, operation.path)
+        root.set_error_path(error, operation.path)
         raise
 
 
@@ -88,7 +88,7 @@ def _step_forward(root: Root, directory: Any, operation: Operation) -> None:
 # Back.
 
 
-def state_back(root: Root, directory: Any, operation: Operation) -> State:
+def undo_state(root: Root, directory: Any, operation: Operation) -> State:
     """Whether the operation is to be undone."""
     there = found(root, directory, operation.name)
     if _is(operation.old, there):
@@ -129,7 +129,7 @@ def _listing(root: Root, directory: Any, above: str) -> dict[str, os.stat_result
     return seen
 
 
-def step_back(root: Root, directory: Any, operation: Operation) -> None:
+def undo(root: Root, directory: Any, operation: Operation) -> None:
     """Undo the operation."""
     entries, name, staged, kept = root.entries, operation.name, operation.staged, operation.kept
     if staged is None:

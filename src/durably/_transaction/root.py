@@ -6,8 +6,8 @@ import errno
 import os
 
 from durably import _commit
-from durably._commit.pending import Save
-from durably._errors import RecoveryNeededError, UnsupportedError, blame
+from durably._commit.pending import PendingFile
+from durably._errors import RecoveryNeededError, UnsupportedError, set_error_path
 from durably._file.protocol import note_leftovers
 from durably._system import fork
 from durably._types import NONE
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from typing import Any, Protocol, TypeVar
 
-    from durably._commit.posix.dirops import Entries
+    from durably._commit.posix.dirops import DirectoryOperations
     from durably._commit.strategy import Routine
     from durably._types import Options
 
@@ -39,9 +39,9 @@ class Root:
 
     def __init__(self, routine: Routine, path: str, options: Options) -> None:
         self.routine = routine
-        self.entries: Entries = _commit.entries(routine)
+        self.entries: DirectoryOperations = _commit.entries(routine)
         self.path = path
-        self.notes: Save = Save(path, options)
+        self.notes: PendingFile = PendingFile(path, options)
         """The steps, and what was left out. It stands in for the directory that is flushed."""
         self.directory: Any = None
         self.lock: Any = None
@@ -52,7 +52,7 @@ class Root:
         self.log: str | None = None
         """The name of the log of what the transaction has moved already; see MoveLog."""
         self._visited: Any = None
-        fork.watch_many(self, self._forsake)
+        fork.register_group(self, self._close_after_fork)
         try:
             self.directory = routine.open_directory(path)
             self._check_numbers()
@@ -61,7 +61,7 @@ class Root:
             raise
 
     def _check_numbers(self) -> None:
-        if not self.entries.numbers(self.directory):
+        if not self.entries.has_stable_inodes(self.directory):
             kind = self.routine.file_system(self.directory).kind
             message = f"files have no lasting numbers on {kind}, so that no transaction could be recovered"
             raise UnsupportedError(errno.ENOTSUP, message, self.path)
@@ -73,7 +73,7 @@ class Root:
 
     def check_trusted(self, journal: str | None = None) -> None:
         """Raise where somebody else could have laid what would be acted on."""
-        reason = self.entries.distrust(self.directory, journal)
+        reason = self.entries.untrusted_reason(self.directory, journal)
         if not reason:
             return
         if journal is None:
@@ -94,7 +94,7 @@ class Root:
             self.lock = self.entries.open_lock(self.directory)
             self.entries.take(self.lock)
         except OSError as error:
-            blame(error, self.path)
+            set_error_path(error, self.path)
             raise
 
     def admit(self) -> None:
@@ -131,7 +131,7 @@ class Root:
             try:
                 directory = self.entries.enter(above, name)
             except OSError as error:
-                blame(error, self.full(where[: number + 1]))
+                set_error_path(error, self.full(where[: number + 1]))
                 raise
             finally:
                 if above is not self.directory:
@@ -142,7 +142,7 @@ class Root:
         try:
             return self.routine.keep_directory(self.directory)
         except OSError as error:
-            blame(error, self.path)
+            set_error_path(error, self.path)
             raise
 
     def leave(self, directory: Any) -> None:
@@ -181,11 +181,11 @@ class Root:
         """A path for messages."""
         return os.path.join(self.path, *parts)
 
-    def blame(self, error: BaseException, parts: Parts = ()) -> None:
+    def set_error_path(self, error: BaseException, parts: Parts = ()) -> None:
         """Have an error name the target, or the root: not a temporary, or a name without its directory."""
         named = getattr(error, "filename", None)
         if isinstance(error, OSError) and not (isinstance(named, str) and os.path.isabs(named)):
-            blame(error, self.full(parts))
+            set_error_path(error, self.full(parts))
 
     def _remove(self, directory: Any, name: str) -> None:
         try:
@@ -262,7 +262,7 @@ class Root:
 
     def close(self) -> None:
         """Close everything, the lock last."""
-        fork.forget_many(self)
+        fork.unregister_group(self)
         directory, self.directory = self.directory, None
         try:
             self._leave()
@@ -271,7 +271,7 @@ class Root:
         finally:
             self.admit()
 
-    def _forsake(self) -> None:
+    def _close_after_fork(self) -> None:
         handles = [self.directory, self.lock, self._visited]
         self.directory = self.lock = self._visited = None
-        self.entries.forsake([handle for handle in handles if handle is not None])
+        self.entries.close_after_fork([handle for handle in handles if handle is not None])

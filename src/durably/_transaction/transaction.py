@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from durably._file.modes import TextMode, UpdateMode, WriteMode
     from durably._file.paths import StrPath
-    from durably._transaction.entry import Expected
+    from durably._transaction.entry import Precondition
 
 
 class Transaction(TransactionLife):
@@ -63,7 +63,7 @@ class Transaction(TransactionLife):
 
     # Writing.
 
-    def write_bytes(self, path: StrPath, data: Buffer, *, expect: Expected = ...) -> None:
+    def write_bytes(self, path: StrPath, data: Buffer, *, expect: Precondition = ...) -> None:
         """Have a file hold these bytes: any C-contiguous buffer.
 
         ``expect``: what the file must hold now, and until the commit: bytes, or None: there is none.
@@ -86,7 +86,7 @@ class Transaction(TransactionLife):
         encoding: str = "utf-8",
         errors: str | None = None,
         newline: str | None = None,
-        expect: Expected = ...,
+        expect: Precondition = ...,
     ) -> None:
         """Have a file hold this text: `durably.write_text` and `write_bytes` tell of the arguments."""
         self.write_bytes(path, encoded(text, encoding, errors, newline), expect=expect)
@@ -103,7 +103,7 @@ class Transaction(TransactionLife):
             errors: str | None = None,
             newline: str | None = None,
             buffering: int = -1,
-            expect: Expected = ...,
+            expect: Precondition = ...,
         ) -> TransactionWriter[io.TextIOWrapper]: ...
         @overload
         def open(
@@ -112,7 +112,7 @@ class Transaction(TransactionLife):
             mode: WriteMode,
             *,
             buffering: Literal[-1, 1] = -1,
-            expect: Expected = ...,
+            expect: Precondition = ...,
         ) -> TransactionWriter[io.BufferedWriter]: ...
         @overload
         def open(
@@ -121,7 +121,7 @@ class Transaction(TransactionLife):
             mode: UpdateMode,
             *,
             buffering: Literal[-1, 1] = -1,
-            expect: Expected = ...,
+            expect: Precondition = ...,
         ) -> TransactionWriter[io.BufferedRandom]: ...
         @overload
         def open(
@@ -133,7 +133,7 @@ class Transaction(TransactionLife):
             errors: str | None = None,
             newline: str | None = None,
             buffering: int = -1,
-            expect: Expected = ...,
+            expect: Precondition = ...,
         ) -> TransactionWriter[IO[Any]]: ...
 
     def open(
@@ -145,7 +145,7 @@ class Transaction(TransactionLife):
         errors: str | None = None,
         newline: str | None = None,
         buffering: int = -1,
-        expect: Expected = ...,
+        expect: Precondition = ...,
     ) -> TransactionWriter[Any]:
         """A file to write piece by piece: ``with txn.open(path, "wb") as file: ...``
 
@@ -163,7 +163,7 @@ class Transaction(TransactionLife):
             options = with_action(self._options, how)
             return TransactionWriter(self._staging, self._lock, target, how, options, expect)
 
-    def staged_path(self, path: StrPath, *, expect: Expected = ...) -> StagedFile:
+    def staged_path(self, path: StrPath, *, expect: Precondition = ...) -> StagedFile:
         """A file name to write to, for savers that want one: as `durably.staged_path`, in the transaction.
 
         Entering it raises what `write_bytes` raises, leaving it what `durably.staged_path` does.
@@ -172,14 +172,14 @@ class Transaction(TransactionLife):
         target = parts_below(self._path, path), local(path)
         return StagedFile(self._staging, self._lock, target, self._resolved, expect)
 
-    def _check(self, expect: Expected) -> None:
+    def _check(self, expect: Precondition) -> None:
         self._check_open()
         if not (expect is ... or expect is None or isinstance(expect, bytes)):  # pyright: ignore[reportUnnecessaryIsInstance] # callers may be untyped
             raise TypeError(f"expect must be bytes, or None for no file, not {type(expect).__name__}")
 
     # Removing, renaming, reading.
 
-    def remove(self, path: StrPath, *, expect: Expected = ...) -> None:
+    def remove(self, path: StrPath, *, expect: Precondition = ...) -> None:
         """Have a file removed. ``expect``: what it must hold.
 
         Raises FileNotFoundError where the transaction sees none, IsADirectoryError for a directory, and

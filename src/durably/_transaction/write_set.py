@@ -6,31 +6,31 @@ import errno
 import os
 import stat
 
-from durably._errors import blame
+from durably._errors import set_error_path
 from durably._file.protocol import discard
 from durably._system import temp_names
 from durably._transaction.commit import changed
 from durably._transaction.entry import File, StagedSave
 from durably._transaction.flusher import Flusher
 from durably._transaction.operations import Identity, Operation
-from durably._transaction.overlay import View
+from durably._transaction.overlay import Overlay
 from durably._transaction.redo_undo import found
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from durably._transaction.entry import Expected, Tree
+    from durably._transaction.entry import Precondition, Tree
     from durably._transaction.root import Parts, Root
     from durably._types import Options
 
 
-class Staging(View):
+class Staging(Overlay):
     """The staged files and trees of one transaction."""
 
     files: dict[Parts, File]
     trees: dict[Parts, Tree]
-    rests: bool
+    has_read_dependency: bool
 
     def __init__(self, root: Root) -> None:
         super().__init__(root)
@@ -42,7 +42,7 @@ class Staging(View):
     # Writing.
 
     def begin(
-        self, parts: Parts, path: str, options: Options, expected: Expected, *, private: bool = False
+        self, parts: Parts, path: str, options: Options, precondition: Precondition, *, private: bool = False
     ) -> StagedSave:
         """A save of a target, located. Give it to `finish`, or to `abandon`.
 
@@ -62,7 +62,7 @@ class Staging(View):
         save.directory = save.staging = directory
         save.where = self.root.full(self.place(parts)[0])
         try:
-            self._examine(save, expected, private=private)
+            self._examine(save, precondition, private=private)
         except BaseException as error:
             self.abandon(save, error)
             raise
@@ -73,29 +73,29 @@ class Staging(View):
         if self.root.directory is None:
             raise ValueError(f"{path!r} comes too late: its transaction is over; the file was not changed")
 
-    def _examine(self, save: StagedSave, expected: Expected, *, private: bool) -> None:
+    def _examine(self, save: StagedSave, precondition: Precondition, *, private: bool) -> None:
         parts = save.parts
-        there = self.meet(save.directory, parts) if save.tree is None else None
+        there = self.look_up(save.directory, parts) if save.tree is None else None
         if there is not None and stat.S_ISLNK(there.st_mode) and save.options.symlinks != "replace":
             message = "is a symbolic link, and a transaction follows none; symlinks='replace' replaces it"
             raise OSError(errno.ELOOP, message, save.path)
-        self.rests |= expected is not ...
-        if expected is not ...:
-            self._check_expected(save, expected)
+        self.has_read_dependency |= precondition is not ...
+        if precondition is not ...:
+            self._check_precondition(save, precondition)
         # What was written in this transaction is the old file; after a removal there is none.
         file = self.files.get(parts)
         save.name = parts[-1] if file is None or private else (file.staged or temp_names.fresh("t"))
         self.root.routine.examine(save)
 
-    def _check_expected(self, save: StagedSave, expected: Expected) -> None:
+    def _check_precondition(self, save: StagedSave, precondition: Precondition) -> None:
         current = self.current(save.directory, save.tree, save.parts)
-        is_so = current is None if expected is None else current is not None
+        is_so = current is None if precondition is None else current is not None
         if is_so and current is not None:
-            is_so = self.content(save.directory, current) == expected
+            is_so = self.content(save.directory, current) == precondition
         if not is_so:
             raise OSError(errno.ESTALE, "does not hold what was expected; no file was changed", save.path)
 
-    def finish(self, save: StagedSave, size: int, expected: Expected) -> None:
+    def finish(self, save: StagedSave, size: int, precondition: Precondition) -> None:
         """Take a file that is written; what was staged for the target before is dropped."""
         self._check_open(save.path)
         routine, root, parts = self.root.routine, self.root, save.parts
@@ -103,7 +103,7 @@ class Staging(View):
         if save.options.permissions is not None:
             routine.seal(save)
         self.flusher.add(save, size)
-        self._take(save, save.staging, expected)
+        self._take(save, save.staging, precondition)
         self.writing.discard(parts)
         if save.private is not None:
             left = OSError()
@@ -115,13 +115,13 @@ class Staging(View):
         root.notes.lost = tuple(dict.fromkeys((*root.notes.lost, *save.lost)))
         root.notes.skipped.update(save.skipped)
 
-    def _take(self, save: StagedSave, directory: Any, expected: Expected) -> None:
+    def _take(self, save: StagedSave, directory: Any, precondition: Precondition) -> None:
         """Enter the temporary of a save as the new file of its target."""
         entries, file = self.root.entries, self.files.get(save.parts)
         assert save.temporary is not None
         new = file or File()
-        if new.expected is ... and expected is not ... and file is None:
-            new.expected = expected
+        if new.precondition is ... and precondition is not ... and file is None:
+            new.precondition = precondition
         before, new.tree = new.staged, save.tree
         if save.tree is not None:
             entries.move(directory, save.temporary, save.directory, save.parts[-1], replace=True)
@@ -146,21 +146,23 @@ class Staging(View):
         self.writing.discard(save.parts)
         discard(self.root.routine, save, error)
         if isinstance(error, OSError):
-            blame(error, save.path)
+            set_error_path(error, save.path)
 
     # Removing and renaming.
 
-    def remove(self, parts: Parts, path: str, expected: Expected = ...) -> None:
+    def remove(self, parts: Parts, path: str, precondition: Precondition = ...) -> None:
         """Have a file removed."""
         directory, tree = self.open_place(parts)
         try:
             name = self._removable(directory, tree, parts, path)
-            self.rests |= expected is not ...
-            if expected is not ... and (expected is None or self.content(directory, name) != expected):
+            self.has_read_dependency |= precondition is not ...
+            if precondition is not ... and (
+                precondition is None or self.content(directory, name) != precondition
+            ):
                 raise OSError(errno.ESTALE, "does not hold what was expected; no file was changed", path)
             file = self.files.get(parts) or File()
-            if expected is not ... and parts not in self.files:
-                file.expected = expected
+            if precondition is not ... and parts not in self.files:
+                file.precondition = precondition
             if file.staged is not None or tree is not None:
                 self.root.entries.unlink(directory, name)
             file.staged, file.tree = None, None
@@ -199,7 +201,7 @@ class Staging(View):
             except BaseException as error:
                 self.abandon(save, error)
                 if isinstance(error, OSError):
-                    blame(error, path)  # as of os.rename
+                    set_error_path(error, path)  # as of os.rename
                 raise
         finally:
             self.root.leave(directory)
@@ -211,9 +213,9 @@ class Staging(View):
         """What is to be published, by directory."""
         trees = [self._tree(tree) for tree in self.trees.values()]
         files = [
-            Operation(parts[:-1], parts[-1], staged=file.staged, old=self.met[parts])
+            Operation(parts[:-1], parts[-1], staged=file.staged, old=self.read_set[parts])
             for parts, file in self.files.items()
-            if file.tree is None and not (file.staged is None and self.met[parts] is None)
+            if file.tree is None and not (file.staged is None and self.read_set[parts] is None)
         ]
         # A tree that only a failed write, or a removal, has left is not published.
         full = [each for each in trees if each.inside and any(each.inside.values())]
@@ -231,11 +233,11 @@ class Staging(View):
     def verify(self) -> None:
         """Raise where a file no longer holds what it must."""
         for parts, file in self.files.items():
-            if isinstance(file.expected, bytes):
+            if isinstance(file.precondition, bytes):
                 directory = self.root.walk(parts[:-1])
                 try:
                     there = found(self.root, directory, parts[-1])
-                    if there is None or self.content(directory, parts[-1]) != file.expected:
+                    if there is None or self.content(directory, parts[-1]) != file.precondition:
                         raise changed(self.root, parts)
                 finally:
                     self.root.leave(directory)

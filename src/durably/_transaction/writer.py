@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from durably._file.modes import Mode
     from durably._file.stream import F_co  # noqa: F401 # named in a string
-    from durably._transaction.entry import Expected, StagedSave
+    from durably._transaction.entry import Precondition, StagedSave
     from durably._transaction.root import Parts
     from durably._transaction.write_set import Staging
     from durably._types import Options, SaveOptions
@@ -27,14 +27,14 @@ def stage_bytes(
     target: tuple[Parts, str],
     view: bytes | memoryview,
     options: Options,
-    expected: Expected = ...,
+    precondition: Precondition = ...,
 ) -> None:
     """Stage a file that holds these bytes. What was staged before stays as it was if that fails."""
-    save = staging.begin(*target, options, expected)
+    save = staging.begin(*target, options, precondition)
     try:
         staging.root.routine.create(save)
         fill(staging.root.routine, save, view, len(view))
-        staging.finish(save, len(view), expected)
+        staging.finish(save, len(view), precondition)
     except BaseException as error:
         staging.abandon(save, error)
         raise
@@ -50,7 +50,7 @@ class TransactionWriter(PartWriter["F_co"]):
 
     __slots__ = ("_expected", "_lock", "_staged", "_staging")
 
-    _expected: Expected
+    _expected: Precondition
     _lock: Any
     _staged: StagedSave
     _staging: Staging
@@ -63,14 +63,14 @@ class TransactionWriter(PartWriter["F_co"]):
         target: tuple[Parts, str],
         how: Mode,
         options: SaveOptions,
-        expected: Expected,
+        precondition: Precondition,
     ) -> None:
         self._staging = staging
         self._lock = lock
-        self._expected = expected
+        self._expected = precondition
         with lock:
-            save = staging.begin(*target, resolve(options), expected)
-            staging.rests |= how.keeps
+            save = staging.begin(*target, resolve(options), precondition)
+            staging.has_read_dependency |= how.keeps
             super().__init__(save)
             self._staged = save
             try:
@@ -113,12 +113,17 @@ class StagedFile:
     _save: StagedSave
 
     def __init__(
-        self, staging: Staging, lock: Any, target: tuple[Parts, str], options: Options, expected: Expected
+        self,
+        staging: Staging,
+        lock: Any,
+        target: tuple[Parts, str],
+        options: Options,
+        precondition: Precondition,
     ) -> None:
         self._staging = staging
         self._lock = lock
-        self._expected = expected
-        self._arguments = (*target, options, expected)
+        self._expected = precondition
+        self._arguments = (*target, options, precondition)
         self._generation = fork.generation
         self._entered = self._is_open = False
 
@@ -163,7 +168,7 @@ class StagedFile:
 
     def _add(self) -> None:
         staging, save = self._staging, self._save
-        size = staging.root.routine.adopt(save)
+        size = staging.root.routine.take_over(save)
         if staging.root.flushes:
             # By its own witness, which was opened before the first write.
             staging.root.routine.flush_unwitnessed(save)

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import errno
 
-from durably._errors import NotDurableError, blame
-from durably._file.protocol import level_kept, note_leftovers
+from durably._errors import NotDurableError, set_error_path
+from durably._file.protocol import achieved_level, note_leftovers
 from durably._receipts import Receipt
 from durably._types import CONSISTENT, LEVELS, NONE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from durably._commit.pending import TreeSave
+    from durably._commit.pending import PendingTree
     from durably._commit.tree_strategy import TreeRoutine
 
 
-def finish(trees: TreeRoutine, save: TreeSave) -> Receipt:
+def finish(trees: TreeRoutine, save: PendingTree) -> Receipt:
     """Commit what was staged. Any exception: call `abandon`."""
-    size = trees.adopt(save)
+    size = trees.take_over(save)
     if save.options.durability is not NONE:
         trees.flush(save)
     trees.publish(save)
@@ -29,7 +29,7 @@ def finish(trees: TreeRoutine, save: TreeSave) -> Receipt:
     return _concluded(trees, save, size, failure)
 
 
-def _settled(trees: TreeRoutine, save: TreeSave) -> OSError | None:
+def _settled(trees: TreeRoutine, save: PendingTree) -> OSError | None:
     """Flush the new name, at every level that flushes: what is removed afterwards is the old tree."""
     if save.options.durability is not NONE:
         try:
@@ -41,7 +41,7 @@ def _settled(trees: TreeRoutine, save: TreeSave) -> OSError | None:
     return None
 
 
-def _clear(trees: TreeRoutine, save: TreeSave) -> OSError | None:
+def _clear(trees: TreeRoutine, save: PendingTree) -> OSError | None:
     """Keep or remove the old tree. Returns what failed in flushing the name that it is kept under."""
     if save.old is not None and save.kept is not None:
         try:
@@ -57,7 +57,7 @@ def _clear(trees: TreeRoutine, save: TreeSave) -> OSError | None:
     return failure
 
 
-def _leave(trees: TreeRoutine, save: TreeSave, what: str, reason: str) -> None:
+def _leave(trees: TreeRoutine, save: PendingTree, what: str, reason: str) -> None:
     """Name the old tree, or what is left of it, in the receipt; it is not touched any more."""
     for path in trees.leftovers(save)[-1:]:
         save.skipped[what] = f"{path} is left over: {reason}"
@@ -73,9 +73,9 @@ def _leave(trees: TreeRoutine, save: TreeSave, what: str, reason: str) -> None:
         save.private = None
 
 
-def _concluded(trees: TreeRoutine, save: TreeSave, size: int, failure: OSError | None) -> Receipt:
+def _concluded(trees: TreeRoutine, save: PendingTree, size: int, failure: OSError | None) -> Receipt:
     routine = trees.routine
-    kept = NONE if save.options.durability is NONE else level_kept(routine, save)
+    kept = NONE if save.options.durability is NONE else achieved_level(routine, save)
     routine.release(save)
     if failure is not None:
         kept = min(kept, NONE if save.old is not None else CONSISTENT, key=LEVELS.index)
@@ -90,7 +90,7 @@ def _concluded(trees: TreeRoutine, save: TreeSave, size: int, failure: OSError |
     return receipt
 
 
-def abandon(trees: TreeRoutine, save: TreeSave, error: BaseException) -> None:
+def abandon(trees: TreeRoutine, save: PendingTree, error: BaseException) -> None:
     """Undo a save that broke off with ``error``, or finish one that was published by then.
 
     Nothing is raised by a failure here: what stays is named in ``error.leftovers`` and in a note.
@@ -106,12 +106,12 @@ def abandon(trees: TreeRoutine, save: TreeSave, error: BaseException) -> None:
             discard(trees, save, error)
     trees.routine.release(save)
     if isinstance(error, OSError):
-        blame(error, save.path)
+        set_error_path(error, save.path)
         if known and not save.published:
             error.add_note("durably: the target was not changed")
 
 
-def _is_known(trees: TreeRoutine, save: TreeSave) -> bool:
+def _is_known(trees: TreeRoutine, save: PendingTree) -> bool:
     """Find out whether the new tree was published. False: that cannot be told."""
     if save.publishing and not save.published:
         try:
@@ -121,7 +121,7 @@ def _is_known(trees: TreeRoutine, save: TreeSave) -> bool:
     return True
 
 
-def _finish_quietly(trees: TreeRoutine, save: TreeSave, error: BaseException) -> None:
+def _finish_quietly(trees: TreeRoutine, save: PendingTree, error: BaseException) -> None:
     # Another exception is on its way, and promises nothing; but what is left is named in it.
     before = dict(save.skipped)
     if _settled(trees, save) is None:
@@ -134,7 +134,7 @@ def _finish_quietly(trees: TreeRoutine, save: TreeSave, error: BaseException) ->
             note_leftovers(error, (path,), reason)
 
 
-def discard(trees: TreeRoutine, save: TreeSave, error: BaseException) -> None:
+def discard(trees: TreeRoutine, save: PendingTree, error: BaseException) -> None:
     """Remove what is staged, and close everything.
 
     Nothing is raised: what cannot be removed is named in ``error.leftovers`` and in a note.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from durably import _commit
-from durably._commit.pending import TreeSave
+from durably._commit.pending import PendingTree
 from durably._file.paths import local
 from durably._file.staged_block import StagedBlock
 from durably._system import fork
@@ -82,7 +82,7 @@ class staged_directory(StagedBlock):  # noqa: N801 # used like a function, as co
     ) -> None:
         super().__init__()
         target, checked = local(path), _checked(options)
-        self._save = self._tree = save = TreeSave(target, checked, held=True)
+        self._save = self._tree = save = PendingTree(target, checked, held=True)
         save.copies = _choice("start_from", start_from, "copy") is not None
         save.fallback = _choice("fallback", fallback, "symlink")
         save.keep_old = None if keep_old is None else local(keep_old)

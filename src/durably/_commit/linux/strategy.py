@@ -18,7 +18,7 @@ from durably._types import NONE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from durably._commit.pending import Save
+    from durably._commit.pending import PendingFile
 
 _DESCRIPTORS = "/proc/self/fd"
 _RELEASE = "/proc/sys/kernel/osrelease"
@@ -46,7 +46,7 @@ class Linux(Posix):
 
     # The target.
 
-    def _look(self, save: Save) -> os.stat_result | None:
+    def _look(self, save: PendingFile) -> os.stat_result | None:
         try:
             fd = self.calls.open(save.name, READ, dir_fd=save.directory)
         except FileNotFoundError:
@@ -56,15 +56,15 @@ class Linux(Posix):
             return self._look_closed(save)
         try:
             found = self.calls.fstat(fd)
-            if stat.S_ISREG(found.st_mode) and save.options.carries:
+            if stat.S_ISREG(found.st_mode) and save.options.preserve_metadata:
                 xattr.read_old(self.calls, save, fd)
             return found
         finally:
             self.calls.close(fd)
 
-    def _look_closed(self, save: Save) -> os.stat_result | None:
+    def _look_closed(self, save: PendingFile) -> os.stat_result | None:
         found = super()._look(save)
-        if found is not None and stat.S_ISREG(found.st_mode) and save.options.carries:
+        if found is not None and stat.S_ISREG(found.st_mode) and save.options.preserve_metadata:
             fd = self.calls.open(save.name, LOOK, dir_fd=save.directory)
             try:
                 xattr.read_old(self.calls, save, f"{_DESCRIPTORS}/{fd}")
@@ -74,7 +74,7 @@ class Linux(Posix):
 
     # The temporary.
 
-    def first_mode(self, save: Save) -> int:
+    def create_mode(self, save: PendingFile) -> int:
         # The final one where it cannot be looser before: at first the file may have another group, or
         # inherit an ACL, which the group's bits mask; neither matters where the group may do what
         # everybody may. An old file's own ACL may forbid more, and is set later.
@@ -85,9 +85,9 @@ class Linux(Posix):
             return PRIVATE
         return mode & 0o777
 
-    def create_unnamed(self, save: Save) -> None:
-        dressed = save.carries or save.options.permissions is not None
-        mode = self.first_mode(save) if dressed else PLAIN
+    def create_unnamed(self, save: PendingFile) -> None:
+        dressed = save.preserve_metadata or save.options.permissions is not None
+        mode = self.create_mode(save) if dressed else PLAIN
         if not _can_link_descriptors():
             self.create(save)
             return
@@ -104,9 +104,9 @@ class Linux(Posix):
         else:
             self._hold(save)
         if dressed:
-            self.dress(save)
+            self.apply_metadata(save)
 
-    def link(self, save: Save) -> None:
+    def link(self, save: PendingFile) -> None:
         while save.temporary is None:
             save.temporary = temp_names.fresh(save.kind)
             try:
@@ -122,14 +122,14 @@ class Linux(Posix):
                 save.temporary = None
         save.steps.append("link")
 
-    def dress(self, save: Save) -> None:
+    def apply_metadata(self, save: PendingFile) -> None:
         new = self.calls.fstat(save.fd)
         save.identity = (new.st_dev, new.st_ino)
-        group_kept = not save.carries or metadata.carry_owner(self.calls, save, new)
+        group_kept = not save.preserve_metadata or metadata.preserve_owner(self.calls, save, new)
         mode = save.options.permissions
         if save.old_attributes:
-            xattr.carry_user(self.calls, save)
-            if mode is None and xattr.carry_acl(self.calls, save, group_kept):
+            xattr.preserve_user_attributes(self.calls, save)
+            if mode is None and xattr.preserve_acl(self.calls, save, group_kept):
                 return  # the ACL has set the mode as well
         names = xattr.names(self.calls, save.fd)
         if names and ACL in names:
@@ -145,7 +145,7 @@ class Linux(Posix):
     def access_list(self, fd: int) -> bytes | None:
         return xattr.access_list(self.calls, fd)
 
-    def make_plain(self, save: Save, written: os.stat_result) -> None:
+    def make_plain(self, save: PendingFile, written: os.stat_result) -> None:
         # A file that was moved in has inherited nothing here, and may have brought an ACL along.
         if self.access_list(save.fd) != save.plain_acl:
             if save.plain_acl is None:
@@ -156,7 +156,7 @@ class Linux(Posix):
 
     # The content.
 
-    def copy_old(self, save: Save) -> None:
+    def copy_old(self, save: PendingFile) -> None:
         source = self.calls.open(save.name, READ, dir_fd=save.directory)
         try:
             self.calls.ficlone(save.fd, source)
@@ -177,7 +177,7 @@ class Linux(Posix):
 
     # The commit.
 
-    def flush_unwitnessed(self, save: Save) -> None:
+    def flush_unwitnessed(self, save: PendingFile) -> None:
         if not self.reports_lost_writes(save.directory):
             super().flush_unwitnessed(save)
             return
@@ -209,7 +209,7 @@ class Linux(Posix):
         if self.access_list(fd) is not None:
             self.calls.removexattr(fd, ACL)
 
-    def move_exclusively(self, save: Save, directory: int, name: str) -> None:
+    def move_exclusively(self, save: PendingFile, directory: int, name: str) -> None:
         if self.excludes(directory):
             self.rename_exclusively(save, directory, name)
         else:
@@ -219,7 +219,7 @@ class Linux(Posix):
         """Whether a rename without replacement in an open directory never replaces what others make."""
         return self.file_system(directory).kind not in _RACY_NOREPLACE
 
-    def rename_exclusively(self, save: Save, directory: int, name: str) -> None:
+    def rename_exclusively(self, save: PendingFile, directory: int, name: str) -> None:
         """`move_exclusively` where it ``excludes``."""
         try:
             self.calls.renameat2(save.staging, save.temporary, directory, name, RENAME_NOREPLACE)  # type: ignore[arg-type] # has a name
@@ -230,7 +230,7 @@ class Linux(Posix):
 
     # Telling.
 
-    def location(self, save: Save, name: str) -> str:
+    def location(self, save: PendingFile, name: str) -> str:
         try:
             where = os.readlink(f"{_DESCRIPTORS}/{save.staging if save.spare else save.directory}")
         except OSError:

@@ -9,7 +9,7 @@ from durably._system.native.linux import NO_CLONE, RENAME_EXCHANGE, RENAME_NOREP
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from durably._commit.linux.strategy import Linux
-    from durably._commit.pending import Save, TreeSave
+    from durably._commit.pending import PendingFile, PendingTree
 
 _DEFAULT_ACL = "system.posix_acl_default"
 
@@ -36,15 +36,15 @@ class LinuxTrees(Trees):
             return False
         return True
 
-    def read_attributes(self, save: Save, fd: int) -> None:
+    def read_attributes(self, save: PendingFile, fd: int) -> None:
         xattr.read_old(self.calls, save, fd, also=_DEFAULT_ACL)
 
-    def dress(self, save: TreeSave) -> None:
-        super().dress(save)
+    def apply_metadata(self, save: PendingTree) -> None:
+        super().apply_metadata(save)
         # Inherited from the directory, as the staged one lies in it.
-        alien = save.carries and _DEFAULT_ACL not in (save.old_attributes or ())
+        alien = save.preserve_metadata and _DEFAULT_ACL not in (save.old_attributes or ())
         if alien and _DEFAULT_ACL in xattr.names(self.calls, save.fd):
             self.calls.removexattr(save.fd, _DEFAULT_ACL)
 
-    def is_witnessed(self, save: TreeSave) -> bool:
+    def is_witnessed(self, save: PendingTree) -> bool:
         return self.linux.reports_lost_writes(save.directory)

@@ -8,7 +8,7 @@ from durably._commit.posix import metadata
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from durably._commit.pending import Save
+    from durably._commit.pending import PendingFile
     from durably._system.syscalls import Syscalls
 
 ACL = "system.posix_acl_access"
@@ -30,7 +30,7 @@ _NO_XATTR = {
 _UNSEEN_XATTR = {errno.EACCES, errno.EPERM, errno.ENOENT}
 
 
-def read_old(calls: Syscalls, save: Save, file: int | str, also: str = ACL) -> None:
+def read_old(calls: Syscalls, save: PendingFile, file: int | str, also: str = ACL) -> None:
     """Read what is carried over of the old file: the ACL, the user's own attributes, and ``also``."""
     try:
         found = calls.listxattr(file)
@@ -77,14 +77,14 @@ def access_list(calls: Syscalls, fd: int) -> bytes | None:
     return acl
 
 
-def carry_user(calls: Syscalls, save: Save) -> None:
+def preserve_user_attributes(calls: Syscalls, save: PendingFile) -> None:
     """Give the temporary the old file's user attributes."""
     for name, value in save.old_attributes.items():
         if name != ACL:
             _set(calls, save, name, value, f"xattr:{name}")
 
 
-def carry_acl(calls: Syscalls, save: Save, group_kept: bool) -> bool:
+def preserve_acl(calls: Syscalls, save: PendingFile, group_kept: bool) -> bool:
     """Give the temporary the old file's ACL. False: it had none, or it is lost."""
     value = save.old_attributes.get(ACL)
     if value is None:
@@ -104,7 +104,7 @@ def _value(calls: Syscalls, file: int | str, name: str) -> bytes | OSError:
     return value
 
 
-def _set(calls: Syscalls, save: Save, name: str, value: bytes | OSError, what: str) -> bool:
+def _set(calls: Syscalls, save: PendingFile, name: str, value: bytes | OSError, what: str) -> bool:
     try:
         if isinstance(value, OSError):
             raise value

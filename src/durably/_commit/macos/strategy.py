@@ -20,7 +20,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from durably._commit.pending import Save
+    from durably._commit.pending import PendingFile
 
 _UPDATE = READ & ~os.O_RDONLY | os.O_RDWR
 _PATH_SIZE = 1024
@@ -50,12 +50,12 @@ class MacOS(Posix):
 
     # The temporary.
 
-    def dress(self, save: Save) -> None:
-        if save.carries:
-            self._carry_attributes(save)
-        super().dress(save)
+    def apply_metadata(self, save: PendingFile) -> None:
+        if save.preserve_metadata:
+            self._preserve_attributes(save)
+        super().apply_metadata(save)
 
-    def _carry_attributes(self, save: Save) -> None:
+    def _preserve_attributes(self, save: PendingFile) -> None:
         try:
             old = self.calls.open(save.name, READ, dir_fd=save.directory)
         except OSError as error:
@@ -70,7 +70,7 @@ class MacOS(Posix):
         finally:
             self.calls.close(old)
 
-    def _copy_attributes(self, save: Save, old: int, which: int, what: str) -> None:
+    def _copy_attributes(self, save: PendingFile, old: int, which: int, what: str) -> None:
         try:
             self.calls.fcopyfile(old, save.fd, which)
         except OSError as error:
@@ -80,7 +80,7 @@ class MacOS(Posix):
 
     # The content.
 
-    def copy_old(self, save: Save) -> None:
+    def copy_old(self, save: PendingFile) -> None:
         source = self.calls.open(save.name, READ, dir_fd=save.directory)
         try:
             if not (self._may_clone(save, source) and self._clone(save, source)):
@@ -88,9 +88,9 @@ class MacOS(Posix):
         finally:
             self.calls.close(source)
 
-    def _may_clone(self, save: Save, source: int) -> bool:
+    def _may_clone(self, save: PendingFile, source: int) -> bool:
         """Whether a clone, which has the old mode, ACL and attributes at once, is never too open."""
-        if not save.carries or save.lost or self.file_system(save.directory).kind != _APFS:
+        if not save.preserve_metadata or save.lost or self.file_system(save.directory).kind != _APFS:
             return False
         old, new = self.calls.fstat(source), self.calls.fstat(save.fd)
         looser = stat.S_IMODE(old.st_mode) & 0o777 & ~new.st_mode
@@ -100,7 +100,7 @@ class MacOS(Posix):
         writable = old.st_mode & PRIVATE == PRIVATE
         return owned and writable and not looser
 
-    def _clone(self, save: Save, source: int) -> bool:
+    def _clone(self, save: PendingFile, source: int) -> bool:
         """Put a clone of the old file in the temporary's place. False: there is an empty one again."""
         temporary, fd = save.temporary, save.fd
         assert temporary is not None
@@ -119,26 +119,26 @@ class MacOS(Posix):
             return False
         save.fd = self.calls.open(save.temporary, _UPDATE, dir_fd=save.staging)
         self.lock(save.fd)
-        self.dress(save)
+        self.apply_metadata(save)
         self.calls.utime(save.fd)  # a clone is as old as its source
         save.steps.append("clone")
         return True
 
     # The commit.
 
-    def flush(self, save: Save) -> None:
+    def flush(self, save: PendingFile) -> None:
         barrier = save.options.durability is CONSISTENT
         command = mac.F_BARRIERFSYNC if barrier else mac.F_FULLFSYNC
         name = "F_BARRIERFSYNC" if barrier else "F_FULLFSYNC"
         refusal = self._flush_to_disk(save.fd, command)
         if refusal:
-            save.leave_out(name, refusal, NONE)
+            save.skip_flush(name, refusal, NONE)
         save.steps.append("fsync" if refusal else name)
 
-    def flush_directory(self, save: Save, directory: int) -> None:
+    def flush_directory(self, save: PendingFile, directory: int) -> None:
         refusal = self._flush_to_disk(directory, mac.F_FULLFSYNC)
         if refusal:
-            save.leave_out("fsync directory", refusal, CONSISTENT)
+            save.skip_flush("fsync directory", refusal, CONSISTENT)
 
     def _flush_to_disk(self, fd: int, command: int) -> str:
         """Flush past the drive's cache. Returns "", or why only fsync(2) was done, which stops there."""
@@ -151,7 +151,7 @@ class MacOS(Posix):
             return f"not supported here ({error.strerror}): fsync was done, and the drive may hold it back"
         return ""
 
-    def move_exclusively(self, save: Save, directory: int, name: str) -> None:
+    def move_exclusively(self, save: PendingFile, directory: int, name: str) -> None:
         try:
             self.calls.renameatx_np(save.staging, save.temporary, directory, name, mac.RENAME_EXCL)  # type: ignore[arg-type] # has a name
         except OSError as error:
@@ -161,7 +161,7 @@ class MacOS(Posix):
 
     # Telling.
 
-    def location(self, save: Save, name: str) -> str:
+    def location(self, save: PendingFile, name: str) -> str:
         try:
             path: bytes = self.calls.fcntl(
                 save.staging if save.spare else save.directory, mac.F_GETPATH, bytes(_PATH_SIZE)

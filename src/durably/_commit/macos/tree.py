@@ -7,7 +7,7 @@ from durably._system.native.darwin import RENAME_EXCL, RENAME_SWAP
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from durably._commit.pending import TreeSave
+    from durably._commit.pending import PendingTree
 
 
 class MacOSTrees(Trees):
@@ -19,6 +19,6 @@ class MacOSTrees(Trees):
     def move(self, directory: int, name: str, other: int, other_name: str) -> None:
         self.calls.renameatx_np(directory, name, other, other_name, RENAME_EXCL)
 
-    def finish_flush(self, save: TreeSave) -> None:
+    def finish_flush(self, save: PendingTree) -> None:
         # fsync(2) hands a file to the drive; this makes the drive write all that it was handed (fcntl(2)).
         self.posix.flush(save)

@@ -11,7 +11,7 @@ from durably._system import temp_names
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from durably._commit.pending import Save
+    from durably._commit.pending import PendingFile
     from durably._commit.posix.strategy import Posix
 
 NOT_EMPTY = {errno.ENOTEMPTY, errno.EEXIST}  # rmdir(2): both are allowed
@@ -21,7 +21,7 @@ _DEEPEST = 64
 _ATTEMPTS = 20
 
 
-def remove(routine: Posix, save: Save) -> None:
+def remove(routine: Posix, save: PendingFile) -> None:
     """Close and remove the temporary, and what was made on the way if nothing was published there."""
     fd, save.fd = save.fd, CLOSED
     if fd != CLOSED:
@@ -36,7 +36,7 @@ def remove(routine: Posix, save: Save) -> None:
             _remove_made(routine, save)
 
 
-def _remove_staged(routine: Posix, save: Save) -> None:
+def _remove_staged(routine: Posix, save: PendingFile) -> None:
     """Remove the temporary under every name that it may have, and the private directory."""
     try:
         unlink_staged(routine, save, save.second)
@@ -49,7 +49,7 @@ def _remove_staged(routine: Posix, save: Save) -> None:
         save.private = None
 
 
-def unlink_staged(routine: Posix, save: Save, name: str | None) -> None:
+def unlink_staged(routine: Posix, save: PendingFile, name: str | None) -> None:
     """Remove a name of the temporary, if it is there."""
     if name is not None:
         try:
@@ -72,7 +72,7 @@ def _is_there(routine: Posix, directory: int, name: str) -> bool:
     return True
 
 
-def _remove_made(routine: Posix, save: Save) -> None:
+def _remove_made(routine: Posix, save: PendingFile) -> None:
     """Remove the directories that were made on the way, as far as they are empty."""
     for parent, name in reversed(save.made):
         if name:

@@ -7,7 +7,7 @@ import os
 import stat
 from abc import ABC, abstractmethod
 
-from durably._commit.pending import Save
+from durably._commit.pending import PendingFile
 from durably._commit.posix import locks
 from durably._commit.posix.flags import CREATE, DIRECTORY, LOCK, NOFOLLOW, PRIVATE, READ
 from durably._commit.posix.publish import NO_LINK
@@ -31,7 +31,7 @@ _NO_EXCHANGE = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
 _OPTIONS = Options()
 
 
-class Entries(ABC):
+class DirectoryOperations(ABC):
     """Names in open directories. A directory is whatever the routine's `open_directory` gives."""
 
     @abstractmethod
@@ -83,23 +83,23 @@ class Entries(ABC):
         """Let go of a lock."""
 
     def hold(self, fd: int) -> bool:
-        """Keep a new file from `Routine.claim`. False: a claim was faster, and removes it."""
+        """Keep a new file from `Routine.try_lock`. False: a claim was faster, and removes it."""
         return True  # the open handle is the lock, on Windows
 
-    def claimed(self, claim: Any) -> Any:
+    def claimed(self, try_lock: Any) -> Any:
         """What is left of a claim where the file can be read."""
-        return claim
+        return try_lock
 
     @abstractmethod
-    def forsake(self, handles: list[Any]) -> None:
+    def close_after_fork(self, handles: list[Any]) -> None:
         """Close the directories and locks of the parent in a forked child. A lock stays the parent's."""
 
     @abstractmethod
-    def distrust(self, directory: Any, journal: str | None) -> str:
+    def untrusted_reason(self, directory: Any, journal: str | None) -> str:
         """Why what lies in a directory, or the journal in it, must not be acted on; "" if it may."""
 
     @abstractmethod
-    def numbers(self, directory: Any) -> bool:
+    def has_stable_inodes(self, directory: Any) -> bool:
         """Whether a file keeps its number for as long as it exists."""
 
 
@@ -108,7 +108,7 @@ def is_numbered(kind: str) -> bool:
     return kind.lower() not in _UNNUMBERED
 
 
-class PosixEntries(Entries):
+class PosixDirectoryOperations(DirectoryOperations):
     """Any POSIX system."""
 
     def __init__(self, routine: Posix) -> None:
@@ -146,7 +146,7 @@ class PosixEntries(Entries):
         if replace:
             self.calls.replace(name, as_name, src_dir_fd=old, dst_dir_fd=new)
             return
-        save = Save("", _OPTIONS)
+        save = PendingFile("", _OPTIONS)
         save.staging, save.temporary = old, name
         try:
             self.move_exclusively(save, new, as_name)
@@ -158,7 +158,7 @@ class PosixEntries(Entries):
             self._check_free(new, as_name)
             self.calls.replace(name, as_name, src_dir_fd=old, dst_dir_fd=new)
 
-    def move_exclusively(self, save: Save, directory: int, name: str) -> None:
+    def move_exclusively(self, save: PendingFile, directory: int, name: str) -> None:
         """Move the temporary of a save to a name that must not exist."""
         self.routine.move_exclusively(save, directory, name)
 
@@ -190,13 +190,13 @@ class PosixEntries(Entries):
 
     def take(self, lock: int) -> None:
         try:
-            locks.take_alone(self.calls, lock)
+            locks.lock_exclusive(self.calls, lock)
         except OSError as error:
             message = f"the root of a transaction cannot be locked here ({error.strerror})"
             raise UnsupportedError(error.errno or errno.ENOTSUP, message) from error
 
     def unlock(self, lock: int) -> None:
-        locks.let_in(self.calls, lock)
+        locks.unlock_exclusive(self.calls, lock)
 
     def hold(self, fd: int) -> bool:
         try:
@@ -208,14 +208,14 @@ class PosixEntries(Entries):
             raise UnsupportedError(error.errno or errno.ENOTSUP, message) from error
         return self.calls.fstat(fd).st_nlink != 0
 
-    def forsake(self, handles: list[int]) -> None:
+    def close_after_fork(self, handles: list[int]) -> None:
         for handle in handles:
             try:
                 self.calls.close(handle)
             except OSError:
                 pass  # closed by now
 
-    def distrust(self, directory: int, journal: str | None) -> str:
+    def untrusted_reason(self, directory: int, journal: str | None) -> str:
         root = self.calls.fstat(directory)
         if root.st_mode & _OTHERS_WRITE:
             return "its group or everybody may write in it, and what lies there cannot be trusted"
@@ -229,17 +229,17 @@ class PosixEntries(Entries):
                 )
         return ""
 
-    def numbers(self, directory: int) -> bool:
+    def has_stable_inodes(self, directory: int) -> bool:
         return is_numbered(self.routine.file_system(directory).kind)
 
 
-class LinuxEntries(PosixEntries):
+class LinuxDirectoryOperations(PosixDirectoryOperations):
     """Linux."""
 
     routine: Linux
     _excludes: bool | None = None
 
-    def move_exclusively(self, save: Save, directory: int, name: str) -> None:
+    def move_exclusively(self, save: PendingFile, directory: int, name: str) -> None:
         if self._excludes is None:
             self._excludes = self.routine.excludes(directory)  # as all that lies on this mount
         if self._excludes:
@@ -256,7 +256,7 @@ class LinuxEntries(PosixEntries):
             raise _no_exchange(error) from error
 
 
-class MacOSEntries(PosixEntries):
+class MacOSDirectoryOperations(PosixDirectoryOperations):
     """macOS."""
 
     def exchange(self, directory: int, one: str, other: str) -> None:

@@ -41,7 +41,7 @@ def is_running(maker: Maker) -> bool:
     return maker.start in (0, temp_names.process_start(maker.process))
 
 
-def claim(calls: Syscalls, directory: int, name: str) -> int | None:
+def try_lock(calls: Syscalls, directory: int, name: str) -> int | None:
     """Lock a temporary that is to be swept; None if its maker holds it."""
     fd = calls.open(name, READ, dir_fd=directory)
     try:
@@ -85,7 +85,7 @@ def _ours() -> _Own:
     return _own
 
 
-def shelter(calls: Syscalls, directory: int) -> int | None:
+def lock_shared(calls: Syscalls, directory: int) -> int | None:
     """The directory once more, under a shared lock; None where others have it, or there are no locks."""
     status = calls.fstat(directory)
     fd = calls.dup(directory)
@@ -103,7 +103,7 @@ def shelter(calls: Syscalls, directory: int) -> int | None:
     return fd
 
 
-def unshelter(calls: Syscalls, fd: int) -> None:
+def unlock_shared(calls: Syscalls, fd: int) -> None:
     """Let go of the lock."""
     own = _ours()
     with own.lock:
@@ -111,12 +111,12 @@ def unshelter(calls: Syscalls, fd: int) -> None:
         calls.close(fd)
 
 
-def claim_directory(calls: Syscalls, directory: int) -> int | None:
-    """Lock a directory against `shelter`; None if somebody has a shelter in it."""
-    return claim(calls, directory, ".")
+def try_lock_directory(calls: Syscalls, directory: int) -> int | None:
+    """Lock a directory against `lock_shared`; None if somebody has a shelter in it."""
+    return try_lock(calls, directory, ".")
 
 
-def take_alone(calls: Syscalls, fd: int) -> None:
+def lock_exclusive(calls: Syscalls, fd: int) -> None:
     """Lock a directory alone: wait until no other has it, while our own shelters step aside."""
     status = calls.fstat(fd)
     own = _ours()
@@ -129,8 +129,8 @@ def take_alone(calls: Syscalls, fd: int) -> None:
     calls.flock(fd, LOCK_AND_WAIT)
 
 
-def let_in(calls: Syscalls, fd: int) -> None:
-    """Close what `take_alone` has locked, once our own shelters are back."""
+def unlock_exclusive(calls: Syscalls, fd: int) -> None:
+    """Close what `lock_exclusive` has locked, once our own shelters are back."""
     own = _ours()
     try:
         with own.lock:

@@ -9,7 +9,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import os
 
-    from durably._commit.pending import Save
+    from durably._commit.pending import PendingFile
     from durably._system.syscalls import Syscalls
 
 _ACL_HEADER = 4
@@ -20,7 +20,7 @@ _ACL_GROUP, _ACL_OTHER = 0x04, 0x20
 _NO_OWNER = {errno.EPERM, errno.EACCES, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
 
 
-def carry_owner(calls: Syscalls, save: Save, new: os.stat_result) -> bool:
+def preserve_owner(calls: Syscalls, save: PendingFile, new: os.stat_result) -> bool:
     """Give the new file its owner and group. False: it keeps a group of its own."""
     old = save.old
     assert old is not None
@@ -33,11 +33,11 @@ def carry_owner(calls: Syscalls, save: Save, new: os.stat_result) -> bool:
             raise
         if old.st_uid != new.st_uid:
             lose(save, "owner", error)
-        return old.st_gid == new.st_gid or _carry_group(calls, save, old.st_gid)
+        return old.st_gid == new.st_gid or _preserve_group(calls, save, old.st_gid)
     return True
 
 
-def _carry_group(calls: Syscalls, save: Save, group: int) -> bool:
+def _preserve_group(calls: Syscalls, save: PendingFile, group: int) -> bool:
     try:
         calls.fchown(save.fd, -1, group)
     except OSError as error:
@@ -66,7 +66,7 @@ def acl_without_group(acl: bytes) -> bytes:
     )
 
 
-def lose(save: Save, what: str, error: OSError) -> None:
+def lose(save: PendingFile, what: str, error: OSError) -> None:
     """Note what cannot be kept; under ``metadata="strict"`` that is an error."""
     if save.options.metadata == "strict":
         message = f"cannot keep the old file's {what}, and metadata='strict': {error.strerror}"

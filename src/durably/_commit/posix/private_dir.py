@@ -12,25 +12,25 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import os
 
-    from durably._commit.pending import Save
+    from durably._commit.pending import PendingFile
     from durably._commit.posix.strategy import Posix
     from durably._system.syscalls import Syscalls
 
 
-def create(routine: Posix, save: Save) -> None:
+def create(routine: Posix, save: PendingFile) -> None:
     """Make the private directory, and find out there what a new file would be like."""
     make(routine, save)
     _look_at_plain(routine, save)
 
 
-def make(routine: Posix, save: Save) -> None:
+def make(routine: Posix, save: PendingFile) -> None:
     """Make the private directory, lock it, and have it open before the first write."""
     while not _made(routine, save):
         pass
     save.steps.append("create private directory")
 
 
-def _made(routine: Posix, save: Save) -> bool:
+def _made(routine: Posix, save: PendingFile) -> bool:
     """Make one. False: the name is taken, or it was swept between its making and its locking."""
     calls = routine.calls
     save.private = temp_names.fresh("d")
@@ -50,7 +50,7 @@ def _made(routine: Posix, save: Save) -> bool:
     return False
 
 
-def _unmake(routine: Posix, save: Save) -> None:
+def _unmake(routine: Posix, save: PendingFile) -> None:
     staging, save.staging = save.staging, save.directory
     if staging is not save.directory:
         routine.calls.close(staging)
@@ -61,7 +61,7 @@ def _unmake(routine: Posix, save: Save) -> None:
     save.private = None
 
 
-def _look_at_plain(routine: Posix, save: Save) -> None:
+def _look_at_plain(routine: Posix, save: PendingFile) -> None:
     """See what the builtin open gives a new file here, after umask and default ACL."""
     calls = routine.calls
     save.temporary = temp_names.fresh("f")
@@ -70,14 +70,14 @@ def _look_at_plain(routine: Posix, save: Save) -> None:
         save.plain_mode = stat.S_IMODE(calls.fstat(fd).st_mode)
         save.plain_acl = routine.access_list(fd)
         if not save.options.overwrite:
-            routine.rehearse(save)
+            routine.check_supported(save)
     finally:
         calls.close(fd)
     calls.unlink(save.temporary, dir_fd=save.staging)
     save.temporary = None
 
 
-def adopt(routine: Posix, save: Save) -> int:
+def take_over(routine: Posix, save: PendingFile) -> int:
     """Open what others wrote, and give it the metadata that a file of ours would have."""
     calls = routine.calls
     check_alone(save, listed(calls, save.staging))
@@ -88,14 +88,14 @@ def adopt(routine: Posix, save: Save) -> int:
     save.temporary = save.name
     save.identity = (written.st_dev, written.st_ino)
     save.steps.append("write")
-    if save.carries or save.options.permissions is not None:
-        routine.dress(save)
+    if save.preserve_metadata or save.options.permissions is not None:
+        routine.apply_metadata(save)
     else:
         routine.make_plain(save, written)
     return written.st_size
 
 
-def check_alone(save: Save, others: list[str]) -> None:
+def check_alone(save: PendingFile, others: list[str]) -> None:
     """Refuse a private directory that has no file of the target's name, or ``others`` besides it."""
     missing = save.name not in others
     if not missing:
@@ -119,7 +119,7 @@ def listed(calls: Syscalls, directory: int) -> list[str]:
         calls.close(fresh)
 
 
-def check_regular(save: Save, written: os.stat_result) -> None:
+def check_regular(save: PendingFile, written: os.stat_result) -> None:
     """Refuse what cannot be published as the target's file."""
     if not stat.S_ISREG(written.st_mode) or written.st_nlink != 1:
         message = "what was staged is not a regular file with one name; the target was not changed"

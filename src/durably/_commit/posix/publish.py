@@ -11,7 +11,7 @@ from durably._types import CONSISTENT, NONE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from durably._commit.pending import Save
+    from durably._commit.pending import PendingFile
     from durably._commit.posix.strategy import Posix
     from durably._system.syscalls import Syscalls
 
@@ -21,7 +21,7 @@ NO_DIRECTORY_FLUSH = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSY
 NO_LINK = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV}
 
 
-def publish(routine: Posix, save: Save) -> None:
+def publish(routine: Posix, save: PendingFile) -> None:
     """Rename the temporary over the target, or to it where it must not exist."""
     _close_before_rename(routine, save)
     try:
@@ -46,7 +46,7 @@ def publish(routine: Posix, save: Save) -> None:
         _let_go(routine, save)
 
 
-def _close_before_rename(routine: Posix, save: Save) -> None:
+def _close_before_rename(routine: Posix, save: PendingFile) -> None:
     """Have the errors that only close(2) reports, on network mounts, before the file is published."""
     calls = routine.calls
     if save.fd == CLOSED:
@@ -62,7 +62,7 @@ def _close_before_rename(routine: Posix, save: Save) -> None:
         calls.close(calls.dup(save.fd))
 
 
-def _let_go(routine: Posix, save: Save) -> None:
+def _let_go(routine: Posix, save: PendingFile) -> None:
     # As in `Posix.release`, with no call of ours before the close.
     fd, save.fd = save.fd, CLOSED
     try:
@@ -71,7 +71,7 @@ def _let_go(routine: Posix, save: Save) -> None:
         save.skipped["close"] = str(error.strerror)
 
 
-def _took_place(routine: Posix, save: Save, error: OSError) -> bool:
+def _took_place(routine: Posix, save: PendingFile, error: OSError) -> bool:
     # rename(2), BUGS: on NFS a repeated request may report a failure for a rename that happened.
     try:
         return routine.is_published(save)
@@ -80,7 +80,7 @@ def _took_place(routine: Posix, save: Save, error: OSError) -> bool:
         raise OutcomeUnknownError(error.errno, message, save.path) from error
 
 
-def is_published(calls: Syscalls, save: Save) -> bool:
+def is_published(calls: Syscalls, save: PendingFile) -> bool:
     """Whether the target is the temporary's file, by identity."""
     if save.identity is None or save.in_place:
         return False
@@ -91,7 +91,7 @@ def is_published(calls: Syscalls, save: Save) -> bool:
     return (target.st_dev, target.st_ino) == save.identity
 
 
-def _drop_name(routine: Posix, save: Save) -> None:
+def _drop_name(routine: Posix, save: PendingFile) -> None:
     """Remove the temporary's name where a link has published the file, and the name stayed."""
     if save.private is not None:
         return  # it goes with the directory
@@ -102,7 +102,7 @@ def _drop_name(routine: Posix, save: Save) -> None:
         save.skipped["unlink"] = f"{left} is left over: {error.strerror}"
 
 
-def move_by_link(routine: Posix, save: Save, directory: int, name: str) -> None:
+def move_by_link(routine: Posix, save: PendingFile, directory: int, name: str) -> None:
     """Move the temporary to a name that must not exist: link and unlink."""
     calls, temporary = routine.calls, save.temporary
     assert temporary is not None
@@ -116,7 +116,7 @@ def move_by_link(routine: Posix, save: Save, directory: int, name: str) -> None:
     calls.unlink(temporary, dir_fd=save.staging)
 
 
-def settle(routine: Posix, save: Save) -> None:
+def settle(routine: Posix, save: PendingFile) -> None:
     """Flush the target's directory, and those above it that were made on the way."""
     directories = [parent for parent, _ in save.made]
     if "fsync directory" not in save.skipped:
@@ -127,6 +127,6 @@ def settle(routine: Posix, save: Save) -> None:
         except OSError as error:
             if error.errno not in NO_DIRECTORY_FLUSH:
                 raise
-            save.leave_out("fsync directory", f"not supported here: {error.strerror}", CONSISTENT)
+            save.skip_flush("fsync directory", f"not supported here: {error.strerror}", CONSISTENT)
     if "fsync directory" not in save.skipped:
         save.steps.append("fsync directory")

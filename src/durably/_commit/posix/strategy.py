@@ -18,13 +18,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from durably._commit.pending import Save
+    from durably._commit.pending import PendingFile
     from durably._system.temp_names import Maker
 
 _CHUNK = 1 << 20
 _SET_ID = stat.S_ISUID | stat.S_ISGID
 # Not /tmp where it can be helped: that is often a tmpfs, and the copy is there to survive.
-_SPARE = ("/var/tmp", "/tmp")  # noqa: S108 # files are made there with O_EXCL and random names
+_FALLBACK_DIRS = ("/var/tmp", "/tmp")  # noqa: S108 # files are made there with O_EXCL and random names
 
 
 class Posix(Routine):
@@ -34,11 +34,11 @@ class Posix(Routine):
 
     # The target.
 
-    def locate(self, save: Save) -> None:
+    def locate(self, save: PendingFile) -> None:
         save.directory = save.staging = target.enter(self.calls, save, save.path, None)
         self.examine(save)
 
-    def examine(self, save: Save) -> None:
+    def examine(self, save: PendingFile) -> None:
         while (found := self._look(save)) is not None:
             if stat.S_ISREG(found.st_mode):
                 if not save.options.overwrite:
@@ -48,7 +48,7 @@ class Posix(Routine):
             if not target.follow(self.calls, save, found):
                 return
 
-    def _look(self, save: Save) -> os.stat_result | None:
+    def _look(self, save: PendingFile) -> os.stat_result | None:
         try:
             return self.calls.stat(save.name, dir_fd=save.directory, follow_symlinks=False)
         except FileNotFoundError:
@@ -56,10 +56,10 @@ class Posix(Routine):
 
     # The temporary.
 
-    def create(self, save: Save) -> None:
+    def create(self, save: PendingFile) -> None:
         # A spare copy stays private: the target keeps its own metadata.
-        dressed = not save.spare and (save.carries or save.options.permissions is not None)
-        mode = self.first_mode(save) if dressed else PRIVATE if save.spare else PLAIN
+        dressed = not save.spare and (save.preserve_metadata or save.options.permissions is not None)
+        mode = self.create_mode(save) if dressed else PRIVATE if save.spare else PLAIN
         while save.fd == CLOSED:
             save.temporary = temp_names.fresh(save.kind)
             try:
@@ -71,18 +71,18 @@ class Posix(Routine):
             self.create(save)
             return
         if dressed:
-            self.dress(save)
+            self.apply_metadata(save)
         if save.held and not save.options.overwrite:
-            self.rehearse(save)
+            self.check_supported(save)
 
-    def first_mode(self, save: Save) -> int:
+    def create_mode(self, save: PendingFile) -> int:
         """The mode to make a temporary with that is dressed next; never looser than its final one."""
         return PRIVATE
 
-    def create_unnamed(self, save: Save) -> None:
+    def create_unnamed(self, save: PendingFile) -> None:
         self.create(save)
 
-    def _hold(self, save: Save) -> bool:
+    def _hold(self, save: PendingFile) -> bool:
         """Lock the temporary. False: it was swept between its making and its locking."""
         if self.lock(save.fd) and (save.temporary is None or self.calls.fstat(save.fd).st_nlink):
             return True
@@ -96,20 +96,20 @@ class Posix(Routine):
         """Lock what is held while it is written. False: a sweep has it, which takes it for dead."""
         return locks.lock(self.calls, fd)
 
-    def rehearse(self, save: Save) -> None:
+    def check_supported(self, save: PendingFile) -> None:
         """Find out before the caller writes whether a rename without replacement works here."""
         save.second = temp_names.fresh(save.kind)
         self.move_exclusively(save, save.staging, save.second)
         save.temporary, save.second = save.second, None
 
-    def create_private(self, save: Save) -> str:
+    def create_private(self, save: PendingFile) -> str:
         private_dir.create(self, save)
         return os.path.join(self.location(save, save.private or ""), save.name)
 
-    def adopt(self, save: Save) -> int:
-        return private_dir.adopt(self, save)
+    def take_over(self, save: PendingFile) -> int:
+        return private_dir.take_over(self, save)
 
-    def make_plain(self, save: Save, written: os.stat_result) -> None:
+    def make_plain(self, save: PendingFile, written: os.stat_result) -> None:
         """Give what others wrote the permissions of a new file."""
         if stat.S_IMODE(written.st_mode) != save.plain_mode:
             self.calls.fchmod(save.fd, save.plain_mode)
@@ -118,20 +118,22 @@ class Posix(Routine):
         """The POSIX ACL of an open file, where there is such a thing."""
         return None
 
-    def create_spare(self, save: Save) -> None:
-        spare = next((path for path in _SPARE if os.access(path, os.W_OK | os.X_OK)), _SPARE[-1])
+    def create_in_fallback_dir(self, save: PendingFile) -> None:
+        spare = next(
+            (path for path in _FALLBACK_DIRS if os.access(path, os.W_OK | os.X_OK)), _FALLBACK_DIRS[-1]
+        )
         save.staging = self.calls.open(spare, DIRECTORY)
         save.where = spare
         save.spare = True
         self.create(save)
 
-    def dress(self, save: Save) -> None:
+    def apply_metadata(self, save: PendingFile) -> None:
         """Give the temporary its final owner and mode; until here nobody else could open it."""
         new = self.calls.fstat(save.fd)
         save.identity = (new.st_dev, new.st_ino)
         mode = save.options.permissions
-        if save.old is not None and save.carries:
-            group_kept = metadata.carry_owner(self.calls, save, new)
+        if save.old is not None and save.preserve_metadata:
+            group_kept = metadata.preserve_owner(self.calls, save, new)
             if mode is None:
                 # Without setuid and setgid: they vouched for content that is gone.
                 mode = save.old.st_mode & 0o777
@@ -142,19 +144,19 @@ class Posix(Routine):
 
     # The content.
 
-    def copy_old(self, save: Save) -> None:
+    def copy_old(self, save: PendingFile) -> None:
         source = self.calls.open(save.name, READ, dir_fd=save.directory)
         try:
             self._copy(save, source)
         finally:
             self.calls.close(source)
 
-    def _copy(self, save: Save, source: int) -> None:
+    def _copy(self, save: PendingFile, source: int) -> None:
         while chunk := self.calls.read(source, _CHUNK):
             write_all(self.calls, save.fd, memoryview(chunk))
         save.steps.append("copy")
 
-    def append_only(self, save: Save) -> None:
+    def append_only(self, save: PendingFile) -> None:
         # Not at the opening: neither a reflink nor a copy can go into such a descriptor.
         self.calls.fcntl(save.fd, F_SETFL, os.O_RDWR | os.O_APPEND)
 
@@ -163,47 +165,47 @@ class Posix(Routine):
 
     # The commit.
 
-    def link(self, save: Save) -> None:
+    def link(self, save: PendingFile) -> None:
         raise NotImplementedError  # every temporary has a name here
 
-    def seal(self, save: Save) -> None:
+    def seal(self, save: PendingFile) -> None:
         # write(2): setuid and setgid are cleared when an ordinary user writes to the file.
         mode = save.options.permissions
         if mode is not None and mode & _SET_ID:
             self.calls.fchmod(save.fd, mode)
 
-    def publish(self, save: Save) -> None:
+    def publish(self, save: PendingFile) -> None:
         _publishing.publish(self, save)
 
-    def is_published(self, save: Save) -> bool:
+    def is_published(self, save: PendingFile) -> bool:
         return _publishing.is_published(self.calls, save)
 
-    def move_exclusively(self, save: Save, directory: int, name: str) -> None:
+    def move_exclusively(self, save: PendingFile, directory: int, name: str) -> None:
         """Move the temporary to a name that must not exist."""
         _publishing.move_by_link(self, save, directory, name)
 
-    def settle(self, save: Save) -> None:
+    def settle(self, save: PendingFile) -> None:
         _publishing.settle(self, save)
 
-    def flush_directory(self, save: Save, directory: int) -> None:
+    def flush_directory(self, save: PendingFile, directory: int) -> None:
         """Bring the names in a directory to the device."""
         self.calls.fsync(directory)
 
     # In place, and giving up.
 
-    def open_staged(self, save: Save) -> int:
+    def open_staged(self, save: PendingFile) -> int:
         return self.calls.open(save.temporary, READ, dir_fd=save.staging)
 
-    def open_target(self, save: Save) -> int:
+    def open_target(self, save: PendingFile) -> int:
         return self.calls.open(save.name, WRITE, dir_fd=save.directory)
 
     def set_mode(self, fd: int, mode: int) -> None:
         self.calls.fchmod(fd, mode)
 
-    def remove(self, save: Save) -> None:
+    def remove(self, save: PendingFile) -> None:
         cleanup.remove(self, save)
 
-    def release(self, save: Save) -> None:
+    def release(self, save: PendingFile) -> None:
         if save.closing or save.made or save.fd != CLOSED or save.staging is not save.directory:
             self._release_staged(save)
         # Closed right here: an interrupt at the entry of a method of ours would lose the descriptor.
@@ -214,7 +216,7 @@ class Posix(Routine):
             except OSError as error:
                 save.skipped["close"] = str(error.strerror)
 
-    def _release_staged(self, save: Save) -> None:
+    def _release_staged(self, save: PendingFile) -> None:
         """Close what is open besides the target's directory."""
         closing = [*save.closing, *[parent for parent, _ in save.made]]
         if save.staging is not save.directory:
@@ -240,24 +242,24 @@ class Posix(Routine):
         status = self.calls.fstat(directory)
         return status.st_dev, status.st_ino
 
-    def borrow(self, save: Save, directory: int, identity: Any) -> bool:
+    def borrow(self, save: PendingFile, directory: int, identity: Any) -> bool:
         return target.borrow(self.calls, save, directory, identity)
 
     def keep_directory(self, directory: int) -> int:
         return self.calls.dup(directory)
 
-    def shelter(self, directory: int) -> int | None:
-        return locks.shelter(self.calls, directory)
+    def lock_shared(self, directory: int) -> int | None:
+        return locks.lock_shared(self.calls, directory)
 
-    def unshelter(self, shelter: int) -> None:
-        locks.unshelter(self.calls, shelter)
+    def unlock_shared(self, lock_shared: int) -> None:
+        locks.unlock_shared(self.calls, lock_shared)
 
-    def claim_directory(self, directory: int) -> int | None:
-        return locks.claim_directory(self.calls, directory)
+    def try_lock_directory(self, directory: int) -> int | None:
+        return locks.try_lock_directory(self.calls, directory)
 
     # Telling, and sweeping.
 
-    def location(self, save: Save, name: str) -> str:
+    def location(self, save: PendingFile, name: str) -> str:
         return os.path.join(os.path.abspath(save.where), name)
 
     def file_system(self, directory: Any) -> FileSystem:
@@ -290,14 +292,14 @@ class Posix(Routine):
         """Give a directory that may not be opened the owner's rights, so that it can be emptied."""
         self.calls.chmod(name, stat.S_IRWXU, dir_fd=parent, follow_symlinks=False)
 
-    def spares(self, directory: int, name: str) -> str:
-        return tree_retention.spares(self, directory, name)
+    def retention_reason(self, directory: int, name: str) -> str:
+        return tree_retention.retention_reason(self, directory, name)
 
     def is_running(self, maker: Maker) -> bool:
         return locks.is_running(maker)
 
-    def claim(self, directory: int, name: str) -> int | None:
-        return locks.claim(self.calls, directory, name)
+    def try_lock(self, directory: int, name: str) -> int | None:
+        return locks.try_lock(self.calls, directory, name)
 
-    def disclaim(self, claim: int) -> None:
-        self.calls.close(claim)
+    def unlock_claimed(self, try_lock: int) -> None:
+        self.calls.close(try_lock)

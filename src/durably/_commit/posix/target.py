@@ -12,14 +12,14 @@ from durably._types import CONSISTENT, DURABLE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from durably._commit.pending import Save
+    from durably._commit.pending import PendingFile
     from durably._system.syscalls import Syscalls
 
 _LINKS = 40
 _UNREADABLE = "the directory may be written but not read"
 
 
-def enter(calls: Syscalls, save: Save, path: str, start: int | None) -> int:
+def enter(calls: Syscalls, save: PendingFile, path: str, start: int | None) -> int:
     """Open the directory of ``path``, seen from ``start``; the last component becomes ``save.name``."""
     head, slash, name = path.rpartition("/")
     if name in ("", ".", ".."):
@@ -44,7 +44,7 @@ def visit(calls: Syscalls, path: str) -> tuple[int, str]:
     return calls.open(path, SEARCH | DIRECTORY), _UNREADABLE
 
 
-def borrow(calls: Syscalls, save: Save, directory: int, identity: tuple[int, int]) -> bool:
+def borrow(calls: Syscalls, save: PendingFile, directory: int, identity: tuple[int, int]) -> bool:
     """Have a directory that another save has open, if the path still leads to it."""
     head, _, name = save.path.rpartition("/")
     if name in ("", ".", ".."):
@@ -62,17 +62,17 @@ def borrow(calls: Syscalls, save: Save, directory: int, identity: tuple[int, int
     return True
 
 
-def _open_otherwise(calls: Syscalls, save: Save, path: str, start: int | None, error: OSError) -> int:
+def _open_otherwise(calls: Syscalls, save: PendingFile, path: str, start: int | None, error: OSError) -> int:
     if isinstance(error, FileNotFoundError) and save.options.make_parents:
         return _make(calls, save, path, start)
     if isinstance(error, PermissionError) and SEARCH:
         directory = calls.open(path, SEARCH | DIRECTORY, dir_fd=start)
-        save.leave_out("fsync directory", _UNREADABLE, CONSISTENT)
+        save.skip_flush("fsync directory", _UNREADABLE, CONSISTENT)
         return directory
     raise error
 
 
-def _make(calls: Syscalls, save: Save, path: str, start: int | None) -> int:
+def _make(calls: Syscalls, save: PendingFile, path: str, start: int | None) -> int:
     head, slash, name = path.rstrip("/").rpartition("/")
     try:
         parent = calls.open(head or slash or ".", DIRECTORY, dir_fd=start)
@@ -87,7 +87,7 @@ def _make(calls: Syscalls, save: Save, path: str, start: int | None) -> int:
     return calls.open(name, DIRECTORY, dir_fd=parent)
 
 
-def follow(calls: Syscalls, save: Save, found: os.stat_result) -> bool:
+def follow(calls: Syscalls, save: PendingFile, found: os.stat_result) -> bool:
     """Go on from what is not a regular file: to where a link leads. False: the link is to be replaced.
 
     Refuses everything else.
@@ -110,7 +110,7 @@ def follow(calls: Syscalls, save: Save, found: os.stat_result) -> bool:
     return True
 
 
-def is_followed(save: Save) -> bool:
+def is_followed(save: PendingFile) -> bool:
     """Whether the options have the symbolic link at the target followed. False: it is to be replaced.
 
     Raises FileExistsError under ``overwrite=False``, and OSError with ELOOP for a link that is
@@ -128,13 +128,13 @@ def is_followed(save: Save) -> bool:
     return True
 
 
-def _refusal(save: Save, found: os.stat_result) -> OSError:
+def _refusal(save: PendingFile, found: os.stat_result) -> OSError:
     if stat.S_ISDIR(found.st_mode):
         return IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), save.path)
     return UnsupportedError(errno.ENOTSUP, "is not a regular file; nothing was written", save.path)
 
 
-def _check_protected(calls: Syscalls, save: Save, link: os.stat_result) -> None:
+def _check_protected(calls: Syscalls, save: PendingFile, link: os.stat_result) -> None:
     # The rule of proc(5), protected_symlinks, which the kernel applies only when it follows.
     directory = calls.fstat(save.directory)
     shared = stat.S_ISVTX | stat.S_IWOTH
@@ -143,7 +143,7 @@ def _check_protected(calls: Syscalls, save: Save, link: os.stat_result) -> None:
         raise PermissionError(errno.EACCES, message, save.path)
 
 
-def _check_end(calls: Syscalls, save: Save) -> None:
+def _check_end(calls: Syscalls, save: PendingFile) -> None:
     # proc(5): a link in /proc/self/fd, such as /dev/stdout leads to, reads as the name that a pipe has not
     # and a removed file has no longer.
     try:
@@ -157,6 +157,6 @@ def _check_end(calls: Syscalls, save: Save) -> None:
         raise UnsupportedError(errno.ENOTSUP, message, save.path)
 
 
-def exists(save: Save) -> FileExistsError:
+def exists(save: PendingFile) -> FileExistsError:
     """What create-only meets when the target is there."""
     return FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), save.path)

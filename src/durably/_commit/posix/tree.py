@@ -20,7 +20,7 @@ from durably._types import NONE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from durably._commit.pending import Save, TreeSave
+    from durably._commit.pending import PendingFile, PendingTree
     from durably._commit.posix.strategy import Posix
 
 _PLAIN = 0o777
@@ -57,19 +57,19 @@ class Trees(TreeRoutine):
         """Have an empty file share the content of another. False: it is to be copied."""
         return False
 
-    def read_attributes(self, save: Save, fd: int) -> None:
+    def read_attributes(self, save: PendingFile, fd: int) -> None:
         """Read what is carried over of an old directory or file besides owner and mode."""
 
-    def is_witnessed(self, save: TreeSave) -> bool:
+    def is_witnessed(self, save: PendingTree) -> bool:
         """Whether one syncfs tells of every write that was lost in the tree."""
         return False
 
-    def finish_flush(self, save: TreeSave) -> None:
+    def finish_flush(self, save: PendingTree) -> None:
         """Have the drive write what `flush_tree` has handed to it."""
 
     # The target.
 
-    def locate(self, save: TreeSave) -> None:
+    def locate(self, save: PendingTree) -> None:
         path = save.path.rstrip("/") if save.path.strip("/") else save.path
         if path.rpartition("/")[2] in (".", "..") or (path and not path.strip("/")):
             message = "does not name a directory by a name of its own, which could lead to another one"
@@ -79,9 +79,9 @@ class Trees(TreeRoutine):
         if save.keep_old is not None:
             tree_archive.locate(self.posix, save, save.keep_old)
 
-    def look(self, save: TreeSave) -> None:
+    def look(self, save: PendingTree) -> None:
         """See what the target is. Sets ``old``; refuses everything but a directory that can be moved."""
-        save.old, save.old_version, save.carries = None, None, False
+        save.old, save.old_version, save.preserve_metadata = None, None, False
         try:
             found = self.posix.lookup(save.directory, save.name)
         except FileNotFoundError:
@@ -99,12 +99,12 @@ class Trees(TreeRoutine):
         try:
             self.check_unmounted(save, save.directory, name, directory)
             save.replaces(self.calls.fstat(directory))
-            if save.carries:
+            if save.preserve_metadata:
                 self.read_attributes(save, directory)
         finally:
             self.calls.close(directory)
 
-    def check_unmounted(self, save: TreeSave, parent: int, name: str, directory: int) -> None:
+    def check_unmounted(self, save: PendingTree, parent: int, name: str, directory: int) -> None:
         """Refuse a tree that contains a mount: it would move along, and be emptied with the old tree."""
         mounted = self.posix.mounts_in(parent, name)
         if not mounted and not self.posix.is_same_mount(parent, directory):
@@ -118,10 +118,10 @@ class Trees(TreeRoutine):
 
     # The new tree.
 
-    def create(self, save: TreeSave) -> str:
+    def create(self, save: PendingTree) -> str:
         private_dir.make(self.posix, save)
         if save.fallback is None:
-            tree_exchange.rehearse(self, save)
+            tree_exchange.check_supported(self, save)
         self.calls.mkdir(save.name, _PLAIN, dir_fd=save.staging)
         save.fd = self.calls.open(save.name, DIRECTORY | NOFOLLOW, dir_fd=save.staging)
         save.plain_mode = stat.S_IMODE(self.calls.fstat(save.fd).st_mode)
@@ -132,7 +132,7 @@ class Trees(TreeRoutine):
         self.calls.close(fd)
         return os.path.join(self.posix.location(save, save.private or ""), save.name)
 
-    def _copy_old(self, save: TreeSave) -> None:
+    def _copy_old(self, save: PendingTree) -> None:
         name = save.old_version or save.name
         source = self.calls.open(name, DIRECTORY | NOFOLLOW, dir_fd=save.directory)
         try:
@@ -141,7 +141,7 @@ class Trees(TreeRoutine):
             self.calls.close(source)
         save.steps.append("copy")
 
-    def adopt(self, save: TreeSave) -> int:
+    def take_over(self, save: PendingTree) -> int:
         calls = self.calls
         private_dir.check_alone(save, private_dir.listed(calls, save.staging))
         if not stat.S_ISDIR(self.posix.lookup(save.staging, save.name).st_mode):
@@ -153,7 +153,7 @@ class Trees(TreeRoutine):
         early = save.options.durability is not NONE and not self.is_witnessed(save)
         size = measure(self.posix, save.fd, early=early)
         self.look(save)
-        self.dress(save)
+        self.apply_metadata(save)
         new = self.calls.fstat(save.fd)
         save.identity = new.st_dev, new.st_ino
         if save.fallback is not None:
@@ -162,18 +162,18 @@ class Trees(TreeRoutine):
             tree_retention.mark(self.posix, save)
         return size
 
-    def dress(self, save: TreeSave) -> None:
+    def apply_metadata(self, save: PendingTree) -> None:
         """Give the new tree's own directory the mode and the owner that it is to have."""
         routine, new = self.posix, self.calls.fstat(save.fd)
-        if not save.carries and save.options.permissions is None:
+        if not save.preserve_metadata and save.options.permissions is None:
             routine.make_plain(save, new)
             return
         target, save.name = save.name, save.old_version or save.name
         try:
-            routine.dress(save)
+            routine.apply_metadata(save)
         finally:
             save.name = target
-        if save.old is None or not save.carries or save.options.permissions is not None:
+        if save.old is None or not save.preserve_metadata or save.options.permissions is not None:
             return
         # Of a directory these bits say who owns and who may remove what is in it.
         bits = save.old.st_mode & _KEPT_BITS
@@ -185,7 +185,7 @@ class Trees(TreeRoutine):
 
     # The commit.
 
-    def flush(self, save: TreeSave) -> None:
+    def flush(self, save: PendingTree) -> None:
         if self.is_witnessed(save):
             # The private directory was opened before the first write: it is told every error since.
             self.calls.syncfs(save.staging)
@@ -202,15 +202,15 @@ class Trees(TreeRoutine):
         self.finish_flush(save)
         save.steps.append("fsync")
 
-    def _flush_directory(self, save: TreeSave, directory: int) -> None:
+    def _flush_directory(self, save: PendingTree, directory: int) -> None:
         try:
             self.calls.fsync(directory)
         except OSError as error:
             if error.errno not in NO_DIRECTORY_FLUSH:
                 raise
-            save.leave_out("fsync directory", f"not supported here: {error.strerror}", NONE)
+            save.skip_flush("fsync directory", f"not supported here: {error.strerror}", NONE)
 
-    def publish(self, save: TreeSave) -> None:
+    def publish(self, save: PendingTree) -> None:
         save.publishing = True
         if save.version is not None:
             tree_versions.switch(self, save)
@@ -220,7 +220,7 @@ class Trees(TreeRoutine):
             tree_exchange.exchange(self, save)
         save.published = True
 
-    def took_place(self, save: TreeSave, error: OSError) -> bool:
+    def took_place(self, save: PendingTree, error: OSError) -> bool:
         """Whether a rename that reported an error has happened all the same."""
         try:
             return self.posix.is_published(save)
@@ -230,20 +230,20 @@ class Trees(TreeRoutine):
 
     # Afterwards.
 
-    def keep(self, save: TreeSave) -> None:
+    def keep(self, save: PendingTree) -> None:
         tree_archive.keep(self, save)
 
-    def leftovers(self, save: TreeSave) -> tuple[str, ...]:
+    def leftovers(self, save: PendingTree) -> tuple[str, ...]:
         version = save.old_version if save.published else save.version
         return self._located(save, (save.private, version))
 
-    def doubtful(self, save: TreeSave) -> tuple[str, ...]:
+    def doubtful(self, save: PendingTree) -> tuple[str, ...]:
         return self._located(save, (save.private, save.version, save.old_version))
 
-    def _located(self, save: TreeSave, names: tuple[str | None, ...]) -> tuple[str, ...]:
+    def _located(self, save: PendingTree, names: tuple[str | None, ...]) -> tuple[str, ...]:
         return tuple(self.posix.location(save, name) for name in names if name is not None)
 
-    def remove_old(self, save: TreeSave) -> None:
+    def remove_old(self, save: PendingTree) -> None:
         try:
             if save.old_version is not None:
                 if save.kept is None:
@@ -252,7 +252,7 @@ class Trees(TreeRoutine):
         finally:
             self.posix.remove(save)
 
-    def discard(self, save: TreeSave) -> None:
+    def discard(self, save: PendingTree) -> None:
         try:
             if save.version is not None:
                 self.posix.remove_entry(save.directory, save.version)
@@ -260,7 +260,7 @@ class Trees(TreeRoutine):
         finally:
             self._discard_private(save)
 
-    def _discard_private(self, save: TreeSave) -> None:
+    def _discard_private(self, save: PendingTree) -> None:
         if save.private is not None:
             # Who still writes by the old path finds nothing there, and cannot be faster than we are.
             away = temp_names.fresh("d")
@@ -273,7 +273,7 @@ class Trees(TreeRoutine):
         self.posix.remove(save)
 
 
-def _check_kind(save: TreeSave, found: os.stat_result) -> None:
+def _check_kind(save: PendingTree, found: os.stat_result) -> None:
     if stat.S_ISLNK(found.st_mode):
         message = (
             "is a symbolic link, and is not exchanged with a directory: name the directory that it "

@@ -9,12 +9,12 @@ from durably._system import temp_names
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from durably._commit.pending import TreeSave
+    from durably._commit.pending import PendingTree
     from durably._commit.posix.strategy import Posix
     from durably._commit.posix.tree import Trees
 
 
-def locate(routine: Posix, save: TreeSave, path: str) -> None:
+def locate(routine: Posix, save: PendingTree, path: str) -> None:
     """Open the directory that the old tree is to go to. Refuses a name that it could not be moved to."""
     path = path.rstrip("/") or path
     head, slash, name = path.rpartition("/")
@@ -33,7 +33,7 @@ def locate(routine: Posix, save: TreeSave, path: str) -> None:
     save.kept = kept, name
 
 
-def _check_free(routine: Posix, save: TreeSave, kept: int, name: str, path: str) -> None:
+def _check_free(routine: Posix, save: PendingTree, kept: int, name: str, path: str) -> None:
     if (_identity(routine, kept), name) == (_identity(routine, save.directory), save.name):
         raise ValueError(f"keep_old names the target itself: {path!r}")
     try:
@@ -44,7 +44,7 @@ def _check_free(routine: Posix, save: TreeSave, kept: int, name: str, path: str)
     raise FileExistsError(errno.EEXIST, message, path)
 
 
-def _is_inside(routine: Posix, save: TreeSave, kept: int) -> bool:
+def _is_inside(routine: Posix, save: PendingTree, kept: int) -> bool:
     assert save.old is not None
     calls = routine.calls
     here, top = calls.dup(kept), False
@@ -66,7 +66,7 @@ def _identity(routine: Posix, directory: int) -> tuple[int, int]:
     return found.st_dev, found.st_ino
 
 
-def keep(trees: Trees, save: TreeSave) -> None:
+def keep(trees: Trees, save: PendingTree) -> None:
     """Move the old tree there. Nothing if that was done."""
     assert save.kept is not None
     directory, name = save.staging, save.name

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import stat
 
-from durably._commit.pending import Save
+from durably._commit.pending import PendingFile
 from durably._commit.posix.flags import CREATE, DIRECTORY, NOFOLLOW, PRIVATE, READ
 from durably._system.syscalls import write_all
 from durably._types import resolve
@@ -13,7 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Literal
 
-    from durably._commit.pending import TreeSave
+    from durably._commit.pending import PendingTree
     from durably._commit.posix.tree import Trees
 
 _CHUNK = 1 << 20
@@ -21,7 +21,7 @@ _PRIVATE_DIRECTORY = 0o700
 _PLAIN, _SPECIAL = 0o777, 0o7000
 
 
-def copy_tree(trees: Trees, save: TreeSave, source: int, target: int) -> None:
+def copy_tree(trees: Trees, save: PendingTree, source: int, target: int) -> None:
     """Fill an empty directory with copies of what is in another; hard links become files of their own.
 
     FIFOs, sockets and devices are left out, and named in ``save.skipped``.
@@ -40,7 +40,7 @@ def copy_tree(trees: Trees, save: TreeSave, source: int, target: int) -> None:
             save.skipped["copy"] = "; ".join(filter(None, (save.skipped.get("copy"), reason)))
 
 
-def _copy_directory(trees: Trees, save: TreeSave, source: int, target: int, name: str) -> None:
+def _copy_directory(trees: Trees, save: PendingTree, source: int, target: int, name: str) -> None:
     calls = trees.calls
     old = calls.open(name, DIRECTORY | NOFOLLOW, dir_fd=source)
     try:
@@ -55,7 +55,7 @@ def _copy_directory(trees: Trees, save: TreeSave, source: int, target: int, name
         calls.close(old)
 
 
-def _copy_file(trees: Trees, save: TreeSave, source: int, target: int, name: str) -> None:
+def _copy_file(trees: Trees, save: PendingTree, source: int, target: int, name: str) -> None:
     calls = trees.calls
     old = calls.open(name, READ, dir_fd=source)
     try:
@@ -71,16 +71,16 @@ def _copy_file(trees: Trees, save: TreeSave, source: int, target: int, name: str
         calls.close(old)
 
 
-def _dress(trees: Trees, save: TreeSave, place: int, name: str, source: int, target: int) -> None:
+def _dress(trees: Trees, save: PendingTree, place: int, name: str, source: int, target: int) -> None:
     """Give a copy its original's owner, attributes, mode and times, as a replaced file's are carried."""
     calls = trees.calls
     metadata: Literal["preserve", "strict"] = "strict" if save.options.metadata == "strict" else "preserve"
-    copy = Save(save.path, resolve({"metadata": metadata}))
+    copy = PendingFile(save.path, resolve({"metadata": metadata}))
     copy.directory, copy.name, copy.fd = place, name, target
     old = calls.fstat(source)
     copy.replaces(old)
     trees.read_attributes(copy, source)
-    trees.posix.dress(copy)
+    trees.posix.apply_metadata(copy)
     special = old.st_mode & _SPECIAL
     if special and not copy.lost:
         calls.fchmod(target, calls.fstat(target).st_mode & _PLAIN | special)

@@ -10,7 +10,7 @@ from durably._system import temp_names
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from durably._commit.pending import TreeSave
+    from durably._commit.pending import PendingTree
     from durably._commit.posix.tree import Trees
 
 # How kernels and file systems refuse a rename with a flag; EXDEV is overlayfs's for a lower directory.
@@ -18,7 +18,7 @@ NO_FLAG = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EX
 _PLAIN = 0o777
 
 
-def rehearse(trees: Trees, save: TreeSave) -> None:
+def check_supported(trees: Trees, save: PendingTree) -> None:
     """Find out before the caller writes whether the step that will publish the tree works here."""
     if save.old is None and save.options.overwrite:
         return  # a plain rename does, where there is no other
@@ -36,7 +36,7 @@ def rehearse(trees: Trees, save: TreeSave) -> None:
     trees.calls.rmdir(two, dir_fd=save.staging)
 
 
-def appear(trees: Trees, save: TreeSave) -> None:
+def appear(trees: Trees, save: PendingTree) -> None:
     """Rename the new tree to the target, which is not there; if it is by now, exchange the two."""
     move = trees.move_anyhow if save.options.overwrite else trees.move
     try:
@@ -53,7 +53,7 @@ def appear(trees: Trees, save: TreeSave) -> None:
     save.steps.append("rename")
 
 
-def exchange(trees: Trees, save: TreeSave) -> None:
+def exchange(trees: Trees, save: PendingTree) -> None:
     """Exchange the new tree with the old one."""
     try:
         trees.swap(save.staging, save.name, save.directory, save.name)
@@ -64,7 +64,7 @@ def exchange(trees: Trees, save: TreeSave) -> None:
     save.steps.append("exchange")
 
 
-def _check_exchanged(trees: Trees, save: TreeSave) -> None:
+def _check_exchanged(trees: Trees, save: PendingTree) -> None:
     """Take the exchange back if it was not with a directory: the call exchanges one with anything."""
     try:
         if stat.S_ISDIR(trees.posix.lookup(save.staging, save.name).st_mode):
@@ -87,7 +87,7 @@ def _check_exchanged(trees: Trees, save: TreeSave) -> None:
     raise cause
 
 
-def refused(save: TreeSave, error: OSError) -> OSError:
+def refused(save: PendingTree, error: OSError) -> OSError:
     """The error that says that there is no such rename here; others stay what they are."""
     if error.errno not in NO_FLAG:
         return error

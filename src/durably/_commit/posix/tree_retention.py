@@ -10,14 +10,14 @@ from durably._system import temp_names
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from durably._commit.pending import TreeSave
+    from durably._commit.pending import PendingTree
     from durably._commit.posix.strategy import Posix
 
 # readlink(2): it is no link, or gone by now.
 _NO_LINK = {errno.EINVAL, errno.ENOENT}
 
 
-def mark(routine: Posix, save: TreeSave) -> None:
+def mark(routine: Posix, save: PendingTree) -> None:
     """Note in the private directory, before the target changes, which tree is the caller's to keep.
 
     That is the version of this name; or, where trees are exchanged, any that lies there later and has
@@ -28,7 +28,7 @@ def mark(routine: Posix, save: TreeSave) -> None:
     routine.calls.symlink(text, temp_names.fresh("f"), dir_fd=save.staging)
 
 
-def spares(routine: Posix, directory: int, name: str) -> str:
+def retention_reason(routine: Posix, directory: int, name: str) -> str:
     """Why a directory that a dead process has left is to stay; "" if it is not."""
     made = temp_names.parse(name)
     kind = made[0] if made is not None else ""

@@ -13,12 +13,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import os
 
-    from durably._commit.pending import TreeSave
+    from durably._commit.pending import PendingTree
     from durably._commit.posix.strategy import Posix
     from durably._commit.posix.tree import Trees
 
 
-def version(routine: Posix, save: TreeSave, found: os.stat_result) -> str | None:
+def version(routine: Posix, save: PendingTree, found: os.stat_result) -> str | None:
     """The version that the target leads to; None where that is gone. Refuses what is no link of ours."""
     if stat.S_ISDIR(found.st_mode):
         message = (
@@ -40,7 +40,7 @@ def version(routine: Posix, save: TreeSave, found: os.stat_result) -> str | None
     return name
 
 
-def stage(trees: Trees, save: TreeSave) -> None:
+def stage(trees: Trees, save: PendingTree) -> None:
     """Move the new tree beside the target, and make the link that is to lead to it."""
     calls = trees.calls
     trees.posix.lock(save.fd)  # no sweep has taken it, in a private directory
@@ -51,7 +51,7 @@ def stage(trees: Trees, save: TreeSave) -> None:
     save.identity = link.st_dev, link.st_ino
 
 
-def switch(trees: Trees, save: TreeSave) -> None:
+def switch(trees: Trees, save: PendingTree) -> None:
     """Put the new link in the target's place."""
     try:
         if save.options.overwrite:

@@ -6,7 +6,7 @@ import errno
 import os
 import stat
 
-from durably._commit.posix.dirops import Entries, is_numbered
+from durably._commit.posix.dirops import DirectoryOperations, is_numbered
 from durably._commit.windows.handles import TAKEN, code
 from durably._commit.windows.paths import split
 from durably._errors import UnsupportedError
@@ -26,7 +26,7 @@ _LOCKED = {win.ERROR_SHARING_VIOLATION, win.ERROR_ACCESS_DENIED}
 _NO_LINK = {errno.EINVAL, errno.EMLINK, errno.EPERM, errno.ENOSYS, errno.EXDEV}
 
 
-class WindowsEntries(Entries):
+class WindowsDirectoryOperations(DirectoryOperations):
     """Windows."""
 
     def __init__(self, routine: Windows) -> None:
@@ -63,7 +63,7 @@ class WindowsEntries(Entries):
     def move(self, old: str, name: str, new: str, as_name: str, *, replace: bool) -> None:
         source, target = os.path.join(old, name), os.path.join(new, as_name)
         try:
-            self.files.patiently(lambda: self._move(source, target, replace=replace))
+            self.files.retry_sharing_violation(lambda: self._move(source, target, replace=replace))
         except OSError as error:
             if code(error) not in TAKEN:
                 raise
@@ -95,7 +95,7 @@ class WindowsEntries(Entries):
         raise UnsupportedError(errno.ENOTSUP, "two files cannot be exchanged on Windows")
 
     def unlink(self, directory: str, name: str) -> None:
-        self.files.patiently(lambda: self.calls.unlink(os.path.join(directory, name)))
+        self.files.retry_sharing_violation(lambda: self.calls.unlink(os.path.join(directory, name)))
 
     def open_lock(self, directory: str) -> int:
         # A directory cannot be locked here: a file that nobody else can open, and that goes with its handle.
@@ -128,15 +128,15 @@ class WindowsEntries(Entries):
     def unlock(self, lock: int) -> None:
         self.calls.close_handle(lock)
 
-    def claimed(self, claim: int) -> None:
+    def claimed(self, try_lock: int) -> None:
         # A claimed file cannot be opened; and its maker, who holds it from its making, has gone.
-        self.calls.close_handle(claim)
+        self.calls.close_handle(try_lock)
 
-    def forsake(self, handles: list[Any]) -> None:
+    def close_after_fork(self, handles: list[Any]) -> None:
         pass  # Windows has no fork
 
-    def distrust(self, directory: str, journal: str | None) -> str:
+    def untrusted_reason(self, directory: str, journal: str | None) -> str:
         return ""  # no modes and no user numbers: who may write here is for the access list to say
 
-    def numbers(self, directory: str) -> bool:
+    def has_stable_inodes(self, directory: str) -> bool:
         return is_numbered(self.routine.file_system(directory).kind)

@@ -76,7 +76,7 @@ class Files:
         share = win.FILE_SHARE_READ | win.FILE_SHARE_WRITE
         return self.calls.create_file(path, win.GENERIC_READ, share, win.OPEN_EXISTING, flags)
 
-    def claim(self, path: str) -> int | None:
+    def try_lock(self, path: str) -> int | None:
         """A handle on what nobody else has open; None if somebody has."""
         flags = win.FILE_FLAG_BACKUP_SEMANTICS | win.FILE_FLAG_OPEN_REPARSE_POINT
         try:
@@ -123,17 +123,17 @@ class Files:
             if attributes & win.FILE_ATTRIBUTE_READONLY:
                 self.calls.set_file_attributes(path, win.FILE_ATTRIBUTE_NORMAL)
             if not attributes & win.FILE_ATTRIBUTE_DIRECTORY:
-                self.patiently(lambda: self.calls.unlink(path))
+                self.retry_sharing_violation(lambda: self.calls.unlink(path))
                 return
             if not attributes & win.FILE_ATTRIBUTE_REPARSE_POINT:
                 # Not a junction, nor the mount point of a volume.
                 for name in self.calls.listdir(path):
                     self.remove(os.path.join(path, name))
-            self.patiently(lambda: self.calls.rmdir(path))
+            self.retry_sharing_violation(lambda: self.calls.rmdir(path))
         except FileNotFoundError:
             pass
 
-    def patiently(self, act: Callable[[], T], refuse: Callable[[], None] | None = None) -> T:
+    def retry_sharing_violation(self, act: Callable[[], T], refuse: Callable[[], None] | None = None) -> T:
         """Repeat what fails because others hold the file, for a while, many times and with short pauses.
 
         ``refuse``: called on "access denied", to raise where that will never change.

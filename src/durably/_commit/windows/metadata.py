@@ -10,7 +10,7 @@ from durably._system.native import win32 as win
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from durably._commit.pending import Save
+    from durably._commit.pending import PendingFile
     from durably._system.syscalls import Syscalls
 
 # What SetFileAttributesW can set, and what CreateFileW can beside it.
@@ -43,15 +43,15 @@ class Old:
         """The access list of a file that `create` made, for one that others make."""
 
 
-def attributes(save: Save) -> int:
+def attributes(save: PendingFile) -> int:
     """The attributes to make the new file with."""
-    carried = save.old_attributes.attributes & _AT_CREATION if save.carries else 0
+    carried = save.old_attributes.attributes & _AT_CREATION if save.preserve_metadata else 0
     return carried or win.FILE_ATTRIBUTE_NORMAL
 
 
-def security(calls: Syscalls, save: Save, old: str, *, owned: bool = True) -> bytes | None:
+def security(calls: Syscalls, save: PendingFile, old: str, *, owned: bool = True) -> bytes | None:
     """The old file's security descriptor; None for the directory's, as for a new file."""
-    if not save.carries:
+    if not save.preserve_metadata:
         return None
     try:
         return calls.get_security(old, win.DACL_SECURITY_INFORMATION | (_OWNED if owned else 0))
@@ -79,7 +79,7 @@ def model(calls: Syscalls, path: str) -> bytes | None:
         return None
 
 
-def note_owner(calls: Syscalls, save: Save, old: str, new: str) -> None:
+def note_owner(calls: Syscalls, save: PendingFile, old: str, new: str) -> None:
     """Name the owner as lost if it differs: that of a file which others make cannot be given."""
     try:
         differs = calls.get_security(old, _OWNED) != calls.get_security(new, _OWNED)
@@ -91,13 +91,13 @@ def note_owner(calls: Syscalls, save: Save, old: str, new: str) -> None:
         lose(save, "owner", OSError(errno.EPERM, "another process makes the file"))
 
 
-def note_streams(calls: Syscalls, save: Save, old: str) -> None:
+def note_streams(calls: Syscalls, save: PendingFile, old: str) -> None:
     """Name the streams of the old file, which stay with it."""
     for name in _streams(calls, save, old):
         lose(save, f"stream:{name}", OSError(errno.ENOTSUP, "named streams stay with the old file"))
 
 
-def note_inherited(calls: Syscalls, save: Save, new: str) -> None:
+def note_inherited(calls: Syscalls, save: PendingFile, new: str) -> None:
     """Name the attributes of the old file that only a directory gives, and here did not."""
     had = save.old_attributes.attributes & sum(_INHERITED)
     if had:
@@ -107,7 +107,7 @@ def note_inherited(calls: Syscalls, save: Save, new: str) -> None:
                 lose(save, what, OSError(errno.ENOTSUP, "the new file was made without it"))
 
 
-def _streams(calls: Syscalls, save: Save, old: str) -> list[str]:
+def _streams(calls: Syscalls, save: PendingFile, old: str) -> list[str]:
     try:
         return calls.list_streams(old)
     except OSError as error:
@@ -119,7 +119,7 @@ def _streams(calls: Syscalls, save: Save, old: str) -> list[str]:
         return []
 
 
-def dress(calls: Syscalls, save: Save, path: str) -> None:
+def apply_metadata(calls: Syscalls, save: PendingFile, path: str) -> None:
     """Give a file that others made the access list and the attributes of one that we make."""
     if save.old_attributes.model is not None:
         try:
@@ -129,11 +129,11 @@ def dress(calls: Syscalls, save: Save, path: str) -> None:
                 raise
             _lose_model(save, error)
     calls.set_file_attributes(path, attributes(save) & _PLAIN or win.FILE_ATTRIBUTE_NORMAL)
-    if save.carries:
+    if save.preserve_metadata:
         note_inherited(calls, save, path)
 
 
-def _set_model(calls: Syscalls, save: Save, path: str) -> None:
+def _set_model(calls: Syscalls, save: PendingFile, path: str) -> None:
     flags = win.FILE_FLAG_OPEN_REPARSE_POINT
     handle = calls.create_file(path, win.WRITE_DAC, SHARE, win.OPEN_EXISTING, flags)
     try:
@@ -142,8 +142,8 @@ def _set_model(calls: Syscalls, save: Save, path: str) -> None:
         calls.close_handle(handle)
 
 
-def _lose_model(save: Save, error: OSError) -> None:
-    if save.carries:
+def _lose_model(save: PendingFile, error: OSError) -> None:
+    if save.preserve_metadata:
         lose(save, "acl", error)
     else:
         save.skipped["acl"] = f"the file keeps the private directory's access list: {error.strerror}"

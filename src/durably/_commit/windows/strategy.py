@@ -23,7 +23,7 @@ from durably._types import CONSISTENT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from durably._commit.pending import Save
+    from durably._commit.pending import PendingFile
     from durably._system.syscalls import Syscalls
     from durably._system.temp_names import Maker
 
@@ -44,27 +44,27 @@ class Windows(Routine):
 
     # The target.
 
-    def locate(self, save: Save) -> None:
+    def locate(self, save: PendingFile) -> None:
         entry.enter(self.calls, save, save.path)
         self.examine(save)
 
-    def examine(self, save: Save) -> None:
+    def examine(self, save: PendingFile) -> None:
         save.old_attributes = metadata.Old(entry.examine(self.calls, save))
         if save.options.permissions is not None:
             save.skipped["permissions"] = _NO_MODES
 
     # The temporary.
 
-    def create(self, save: Save) -> None:
+    def create(self, save: PendingFile) -> None:
         self._make(save, owned=True)
-        if save.carries:
+        if save.preserve_metadata:
             metadata.note_inherited(self.calls, save, staged(save))
         save.steps.append("create")
 
-    def create_unnamed(self, save: Save) -> None:
+    def create_unnamed(self, save: PendingFile) -> None:
         self.create(save)
 
-    def _make(self, save: Save, *, owned: bool) -> None:
+    def _make(self, save: PendingFile, *, owned: bool) -> None:
         security = metadata.security(self.calls, save, target(save), owned=owned)
         while save.fd == CLOSED:
             # Of the held kind, as the open handle is the lock; but for those that are closed.
@@ -80,10 +80,10 @@ class Windows(Routine):
                     return
                 else:
                     raise
-        if save.carries:
+        if save.preserve_metadata:
             metadata.note_streams(self.calls, save, target(save))
 
-    def create_private(self, save: Save) -> str:
+    def create_private(self, save: PendingFile) -> str:
         self._read_model(save)
         while save.staging == save.directory:
             save.private = temp_names.fresh("d")
@@ -98,26 +98,26 @@ class Windows(Routine):
         save.steps.append("create private directory")
         return os.path.join(save.staging, save.name)
 
-    def _read_model(self, save: Save) -> None:
+    def _read_model(self, save: PendingFile) -> None:
         """Make a file as `create` does, and remove it: the access list is what others' is to get."""
         self._make(save, owned=False)
         save.old_attributes.model = metadata.model(self.calls, staged(save))
-        if save.carries:
+        if save.preserve_metadata:
             metadata.note_owner(self.calls, save, target(save), staged(save))
         self._close_quietly(save)
         self._remove_staged(save)
 
-    def adopt(self, save: Save) -> int:
+    def take_over(self, save: PendingFile) -> int:
         check_alone(save, sorted(self.calls.listdir(save.staging)))
         path = os.path.join(save.staging, save.name)
         check_regular(save, self.calls.stat(path, follow_symlinks=False))
-        metadata.dress(self.calls, save, path)
-        save.fd = self.files.patiently(lambda: self.files.open(path))
+        metadata.apply_metadata(self.calls, save, path)
+        save.fd = self.files.retry_sharing_violation(lambda: self.files.open(path))
         save.temporary = save.name
         save.steps.append("write")
         return self.calls.fstat(save.fd).st_size
 
-    def create_spare(self, save: Save) -> None:
+    def create_in_fallback_dir(self, save: PendingFile) -> None:
         save.staging = os.environ.get("TEMP") or os.path.expanduser("~")
         save.spare = True
         save.temporary = temp_names.fresh("h")
@@ -126,7 +126,7 @@ class Windows(Routine):
 
     # The content.
 
-    def copy_old(self, save: Save) -> None:
+    def copy_old(self, save: PendingFile) -> None:
         source = self.files.open(target(save), win.GENERIC_READ)
         try:
             while chunk := self.calls.read(source, _CHUNK):
@@ -135,7 +135,7 @@ class Windows(Routine):
             self.calls.close(source)
         save.steps.append("copy")
 
-    def append_only(self, save: Save) -> None:
+    def append_only(self, save: PendingFile) -> None:
         # A descriptor appends from its making on, so another one takes over, without a gap.
         left, save.fd = save.fd, self.files.open(staged(save), flags=os.O_APPEND)
         self.calls.close(left)
@@ -145,14 +145,14 @@ class Windows(Routine):
 
     # The commit.
 
-    def link(self, save: Save) -> None:
+    def link(self, save: PendingFile) -> None:
         raise NotImplementedError  # every temporary has a name here
 
-    def publish(self, save: Save) -> None:
+    def publish(self, save: PendingFile) -> None:
         new = self.calls.fstat(save.fd)
         save.identity = (new.st_dev, new.st_ino)
         try:
-            self.files.patiently(lambda: self._rename(save), lambda: self._refuse(save))
+            self.files.retry_sharing_violation(lambda: self._rename(save), lambda: self._refuse(save))
         except OSError as error:
             if not self._took_place(save, error):
                 raise
@@ -162,12 +162,12 @@ class Windows(Routine):
         # At once: a reader that does not share deletion cannot open the file before.
         self._close_quietly(save)
 
-    def _rename(self, save: Save) -> None:
+    def _rename(self, save: PendingFile) -> None:
         older = self.files.rename(save.fd, staged(save), target(save), replace=save.options.overwrite)
         if older:
             save.skipped["posix rename"] = older
 
-    def _refuse(self, save: Save) -> None:
+    def _refuse(self, save: PendingFile) -> None:
         """Raise where "access denied" will not pass: the target is read-only or a directory by now."""
         try:
             attributes = self.calls.get_file_attributes(target(save))
@@ -175,7 +175,7 @@ class Windows(Routine):
             return  # it is on its way out, or not the cause
         entry.check_attributes(save, attributes)
 
-    def _took_place(self, save: Save, error: OSError) -> bool:
+    def _took_place(self, save: PendingFile, error: OSError) -> bool:
         # A network drive may lose the answer to a rename that happened.
         try:
             return self.is_published(save)
@@ -183,7 +183,7 @@ class Windows(Routine):
             message = f"the rename failed ({error.strerror}), and the target could not be checked"
             raise OutcomeUnknownError(error.errno or errno.EIO, message, save.path) from error
 
-    def is_published(self, save: Save) -> bool:
+    def is_published(self, save: PendingFile) -> bool:
         if save.identity is None or save.in_place:
             return False
         found = entry.look(self.calls, save)
@@ -198,18 +198,18 @@ class Windows(Routine):
             return True
         return False
 
-    def settle(self, save: Save) -> None:
-        save.leave_out("fsync directory", _NO_DIRECTORY_FLUSH, CONSISTENT)
+    def settle(self, save: PendingFile) -> None:
+        save.skip_flush("fsync directory", _NO_DIRECTORY_FLUSH, CONSISTENT)
 
     # In place, and giving up.
 
-    def open_staged(self, save: Save) -> int:
+    def open_staged(self, save: PendingFile) -> int:
         return self.files.open(staged(save))
 
-    def open_target(self, save: Save) -> int:
+    def open_target(self, save: PendingFile) -> int:
         return self.files.open(target(save), win.GENERIC_WRITE)
 
-    def remove(self, save: Save) -> None:
+    def remove(self, save: PendingFile) -> None:
         self._close_quietly(save)
         try:
             self._remove_staged(save)
@@ -217,7 +217,7 @@ class Windows(Routine):
             if not save.published:
                 self._unmake(save)
 
-    def _remove_staged(self, save: Save) -> None:
+    def _remove_staged(self, save: PendingFile) -> None:
         if save.temporary is not None and save.private is None:
             self.remove_entry(save.staging, save.temporary)
         save.temporary = None
@@ -225,7 +225,7 @@ class Windows(Routine):
             self.remove_entry(save.directory, save.private)
             save.private = None
 
-    def _unmake(self, save: Save) -> None:
+    def _unmake(self, save: PendingFile) -> None:
         for parent, name in reversed(save.made):
             try:
                 self.calls.rmdir(os.path.join(parent, name))
@@ -234,7 +234,7 @@ class Windows(Routine):
             except OSError:
                 return  # in use by others by now
 
-    def _close_quietly(self, save: Save) -> None:
+    def _close_quietly(self, save: PendingFile) -> None:
         """Close what is open; where the file is published, the receipt tells of an error."""
         fd, save.fd = save.fd, CLOSED
         lock, save.lock = save.lock, None
@@ -249,7 +249,7 @@ class Windows(Routine):
         except OSError as error:
             save.skipped["close"] = str(error.strerror)
 
-    def release(self, save: Save) -> None:
+    def release(self, save: PendingFile) -> None:
         self._close_quietly(save)
         save.directory = save.staging = None
         save.made = ()
@@ -262,21 +262,21 @@ class Windows(Routine):
     def keep_directory(self, directory: str) -> str:
         return directory
 
-    def shelter(self, directory: str) -> int:
-        return self.files.patiently(lambda: self.files.lock_directory(directory))
+    def lock_shared(self, directory: str) -> int:
+        return self.files.retry_sharing_violation(lambda: self.files.lock_directory(directory))
 
-    def unshelter(self, shelter: int) -> None:
-        self.calls.close_handle(shelter)
+    def unlock_shared(self, lock_shared: int) -> None:
+        self.calls.close_handle(lock_shared)
 
-    def claim_directory(self, directory: str) -> int | None:
-        return self.files.claim(directory)
+    def try_lock_directory(self, directory: str) -> int | None:
+        return self.files.try_lock(directory)
 
-    def reopen_staged(self, save: Save) -> None:
-        save.fd = self.files.patiently(lambda: self.files.open(staged(save)))
+    def reopen_staged(self, save: PendingFile) -> None:
+        save.fd = self.files.retry_sharing_violation(lambda: self.files.open(staged(save)))
 
     # Telling, and sweeping.
 
-    def location(self, save: Save, name: str) -> str:
+    def location(self, save: PendingFile, name: str) -> str:
         place = save.staging if name == save.temporary else save.where
         return os.path.join(place or save.where, name)
 
@@ -305,20 +305,20 @@ class Windows(Routine):
     def remove_entry(self, directory: str, name: str) -> None:
         self.files.remove(os.path.join(directory, name))
 
-    def spares(self, directory: str, name: str) -> str:
-        return tree_versions.spares(self.calls, directory, name)
+    def retention_reason(self, directory: str, name: str) -> str:
+        return tree_versions.retention_reason(self.calls, directory, name)
 
     def is_running(self, maker: Maker) -> bool:
         return self.calls.is_process_running(maker.process)
 
-    def claim(self, directory: str, name: str) -> int | None:
-        return self.files.claim(os.path.join(directory, name))
+    def try_lock(self, directory: str, name: str) -> int | None:
+        return self.files.try_lock(os.path.join(directory, name))
 
-    def remove_claimed(self, directory: str, name: str, claim: int) -> None:
+    def remove_locked(self, directory: str, name: str, try_lock: int) -> None:
         # A claimed file cannot be opened to be removed; and its maker, who holds it from its making,
         # cannot come to lock it.
-        self.disclaim(claim)
+        self.unlock_claimed(try_lock)
         self.remove_entry(directory, name)
 
-    def disclaim(self, claim: int) -> None:
-        self.calls.close_handle(claim)
+    def unlock_claimed(self, try_lock: int) -> None:
+        self.calls.close_handle(try_lock)

@@ -13,22 +13,22 @@ from durably._system.native import win32 as win
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from durably._commit.pending import Save
+    from durably._commit.pending import PendingFile
     from durably._system.syscalls import Syscalls
 
 
-def target(save: Save) -> str:
+def target(save: PendingFile) -> str:
     """The path of the target, links followed."""
     return os.path.join(save.directory, save.name)
 
 
-def staged(save: Save) -> str:
+def staged(save: PendingFile) -> str:
     """The path of the temporary."""
     assert save.temporary is not None
     return os.path.join(save.staging, save.temporary)
 
 
-def examine(calls: Syscalls, save: Save) -> int:
+def examine(calls: Syscalls, save: PendingFile) -> int:
     """Find the old file. Returns the attributes of what is to be replaced, or 0."""
     found = look(calls, save)
     while found is not None and stat.S_ISLNK(found.st_mode) and _follow(calls, save):
@@ -45,7 +45,7 @@ def examine(calls: Syscalls, save: Save) -> int:
     return attributes
 
 
-def look(calls: Syscalls, save: Save) -> os.stat_result | None:
+def look(calls: Syscalls, save: PendingFile) -> os.stat_result | None:
     """The status of the target, or of the link that it is; None if there is none."""
     try:
         return calls.stat(target(save), follow_symlinks=False)
@@ -53,7 +53,7 @@ def look(calls: Syscalls, save: Save) -> os.stat_result | None:
         return None
 
 
-def check_attributes(save: Save, attributes: int) -> None:
+def check_attributes(save: PendingFile, attributes: int) -> None:
     """Refuse what Windows never lets a rename replace."""
     if attributes & win.FILE_ATTRIBUTE_DIRECTORY:
         raise _is_directory(save)
@@ -62,25 +62,25 @@ def check_attributes(save: Save, attributes: int) -> None:
         raise PermissionError(errno.EACCES, message, save.path)
 
 
-def _check_kind(save: Save, found: os.stat_result) -> None:
+def _check_kind(save: PendingFile, found: os.stat_result) -> None:
     if stat.S_ISDIR(found.st_mode):
         raise _is_directory(save)
     if not (stat.S_ISREG(found.st_mode) or stat.S_ISLNK(found.st_mode)):
         raise UnsupportedError(errno.ENOTSUP, "is not a regular file; nothing was written", save.path)
 
 
-def _is_directory(save: Save) -> IsADirectoryError:
+def _is_directory(save: PendingFile) -> IsADirectoryError:
     return IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), save.path)
 
 
-def enter(calls: Syscalls, save: Save, path: str) -> None:
+def enter(calls: Syscalls, save: PendingFile, path: str) -> None:
     """Find the directory."""
     save.directory, save.name = split(path)
     save.staging = save.where = save.directory
     _find(calls, save, save.directory)
 
 
-def _find(calls: Syscalls, save: Save, directory: str) -> None:
+def _find(calls: Syscalls, save: PendingFile, directory: str) -> None:
     try:
         found = calls.stat(directory)
     except FileNotFoundError:
@@ -94,7 +94,7 @@ def _find(calls: Syscalls, save: Save, directory: str) -> None:
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), save.path)
 
 
-def _make(calls: Syscalls, save: Save, parent: str, name: str) -> None:
+def _make(calls: Syscalls, save: PendingFile, parent: str, name: str) -> None:
     save.made = (*save.made, (parent, name))
     try:
         calls.mkdir(os.path.join(parent, name), 0o777)
@@ -102,7 +102,7 @@ def _make(calls: Syscalls, save: Save, parent: str, name: str) -> None:
         save.made = save.made[:-1]  # somebody else's by now
 
 
-def _follow(calls: Syscalls, save: Save) -> bool:
+def _follow(calls: Syscalls, save: PendingFile) -> bool:
     """Go on to where a link leads. False: the link itself is to be replaced."""
     if not is_followed(save):
         return False

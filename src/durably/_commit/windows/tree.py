@@ -16,7 +16,7 @@ from durably._system.native import win32 as win
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from durably._commit.pending import TreeSave
+    from durably._commit.pending import PendingTree
     from durably._commit.windows.strategy import Windows
 
 _NO_EXCHANGE = "cannot be replaced: Windows has no call that exchanges two directories; nothing was changed"
@@ -31,15 +31,15 @@ class WindowsTrees(TreeRoutine):
         self.routine = self.windows = routine
         self.calls = routine.calls
 
-    def locate(self, save: TreeSave) -> None:
+    def locate(self, save: PendingTree) -> None:
         if save.fallback is not None and (save.copies or save.keep_old is not None):
             raise UnsupportedError(errno.ENOTSUP, _NO_PART, save.path)
         entry.enter(self.calls, save, save.path.rstrip("/\\") or save.path)
         self._look(save)
 
-    def _look(self, save: TreeSave) -> None:
+    def _look(self, save: PendingTree) -> None:
         """See what the target is. Refuses everything but a link of ours, where links are asked for."""
-        save.old, save.old_version, save.carries = None, None, False
+        save.old, save.old_version, save.preserve_metadata = None, None, False
         found = entry.look(self.calls, save)
         if found is None:
             return
@@ -55,7 +55,7 @@ class WindowsTrees(TreeRoutine):
             raise NotADirectoryError(errno.ENOTDIR, message, save.path)
         raise UnsupportedError(errno.ENOTSUP, _NO_EXCHANGE, save.path)
 
-    def create(self, save: TreeSave) -> str:
+    def create(self, save: PendingTree) -> str:
         while save.staging == save.directory:
             save.private = temp_names.fresh("d" if save.fallback is None else "v")
             path = os.path.join(save.directory, save.private)
@@ -70,10 +70,10 @@ class WindowsTrees(TreeRoutine):
         staged = os.path.join(save.staging, save.name)
         self.calls.mkdir(staged, 0o777)
         if save.fallback is not None:
-            links.rehearse(self.windows, save)
+            links.check_supported(self.windows, save)
         return staged
 
-    def adopt(self, save: TreeSave) -> int:
+    def take_over(self, save: PendingTree) -> int:
         check_alone(save, sorted(self.calls.listdir(save.staging)))
         staged = os.path.join(save.staging, save.name)
         found = self.calls.stat(staged, follow_symlinks=False)
@@ -84,7 +84,7 @@ class WindowsTrees(TreeRoutine):
         save.steps.append("write")
         if save.fallback is not None:
             self._look(save)
-            if save.carries:
+            if save.preserve_metadata:
                 links.carry(self.calls, save, staged)
         return sum(size for _, size in self._files(staged))
 
@@ -103,18 +103,18 @@ class WindowsTrees(TreeRoutine):
     def _leads_elsewhere(self, path: str) -> bool:
         return bool(self.calls.get_file_attributes(path) & win.FILE_ATTRIBUTE_REPARSE_POINT)
 
-    def flush(self, save: TreeSave) -> None:
+    def flush(self, save: PendingTree) -> None:
         save.skipped["witness"] = _NO_WITNESS
         files = self.windows.files
         for path, _ in self._files(os.path.join(save.staging, save.name)):
-            fd = files.patiently(lambda path=path: files.open(path))  # type: ignore[misc] # one each
+            fd = files.retry_sharing_violation(lambda path=path: files.open(path))  # type: ignore[misc] # one each
             try:
                 self.calls.fsync(fd)
             finally:
                 self.calls.close(fd)
         save.steps.append("fsync")
 
-    def publish(self, save: TreeSave) -> None:
+    def publish(self, save: PendingTree) -> None:
         """Rename the tree to the target, which must not exist, or a link to it. Sets ``published``."""
         try:
             if save.fallback is not None:
@@ -127,15 +127,15 @@ class WindowsTrees(TreeRoutine):
         save.published = True
         save.steps.append("rename" if save.fallback is None else "rename link")
 
-    def _appear(self, save: TreeSave) -> None:
+    def _appear(self, save: PendingTree) -> None:
         save.publishing = True
         staged, target = os.path.join(save.staging, save.name), entry.target(save)
-        self.windows.files.patiently(
+        self.windows.files.retry_sharing_violation(
             lambda: self.calls.move_file(staged, target, win.MOVEFILE_WRITE_THROUGH),
             lambda: self._refuse(save),
         )
 
-    def _refuse(self, save: TreeSave) -> None:
+    def _refuse(self, save: PendingTree) -> None:
         """Raise where "access denied" will not pass: there is such a directory by now."""
         found = entry.look(self.calls, save)
         if found is not None and (found.st_dev, found.st_ino) != save.identity:
@@ -143,17 +143,17 @@ class WindowsTrees(TreeRoutine):
                 raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), save.path)
             raise UnsupportedError(errno.ENOTSUP, _NO_EXCHANGE, save.path)
 
-    def _took_place(self, save: TreeSave, error: OSError) -> bool:
+    def _took_place(self, save: PendingTree, error: OSError) -> bool:
         try:
             return self.windows.is_published(save)
         except OSError:
             message = f"the rename failed ({error.strerror}), and the target could not be checked"
             raise OutcomeUnknownError(error.errno or errno.EIO, message, save.path) from error
 
-    def keep(self, save: TreeSave) -> None:
+    def keep(self, save: PendingTree) -> None:
         """Nothing: there was no old tree."""
 
-    def remove_old(self, save: TreeSave) -> None:
+    def remove_old(self, save: PendingTree) -> None:
         if save.fallback is not None:
             save.private = None  # it is the version that the link leads to
         try:
@@ -163,15 +163,15 @@ class WindowsTrees(TreeRoutine):
         finally:
             self.windows.remove(save)
 
-    def leftovers(self, save: TreeSave) -> tuple[str, ...]:
+    def leftovers(self, save: PendingTree) -> tuple[str, ...]:
         is_linked = save.published and save.fallback is not None
         return self._located(save, (save.old_version if is_linked else save.private,))
 
-    def doubtful(self, save: TreeSave) -> tuple[str, ...]:
+    def doubtful(self, save: PendingTree) -> tuple[str, ...]:
         return self._located(save, (save.private, save.old_version))
 
-    def _located(self, save: TreeSave, names: tuple[str | None, ...]) -> tuple[str, ...]:
+    def _located(self, save: PendingTree, names: tuple[str | None, ...]) -> tuple[str, ...]:
         return tuple(os.path.join(save.directory, name) for name in names if name is not None)
 
-    def discard(self, save: TreeSave) -> None:
+    def discard(self, save: PendingTree) -> None:
         self.windows.remove(save)

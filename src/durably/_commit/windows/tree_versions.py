@@ -20,7 +20,7 @@ from durably._system.native import win32 as win
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from durably._commit.pending import TreeSave
+    from durably._commit.pending import PendingTree
     from durably._commit.windows.strategy import Windows
     from durably._system.syscalls import Syscalls
 
@@ -31,7 +31,7 @@ _NO_REPLACEMENT = NO_POSIX_RENAME | TAKEN | {win.ERROR_ACCESS_DENIED, win.ERROR_
 _PREFIX = "\\\\?\\"
 
 
-def version(calls: Syscalls, save: TreeSave, found: os.stat_result) -> str | None:
+def version(calls: Syscalls, save: PendingTree, found: os.stat_result) -> str | None:
     """The version that the target leads to; None where that is gone. Refuses what is no link of ours."""
     if not calls.get_file_attributes(target(save)) & win.FILE_ATTRIBUTE_REPARSE_POINT:
         if not stat.S_ISDIR(found.st_mode):
@@ -53,7 +53,7 @@ def version(calls: Syscalls, save: TreeSave, found: os.stat_result) -> str | Non
     return name
 
 
-def tree(save: TreeSave, name: str) -> str:
+def tree(save: PendingTree, name: str) -> str:
     """The path of the tree in a version."""
     return os.path.join(save.directory, name, save.name)
 
@@ -71,7 +71,7 @@ def _plain(path: str) -> str:
     return os.path.normcase(path.removeprefix(_PREFIX))
 
 
-def spares(calls: Syscalls, directory: str, name: str) -> str:
+def retention_reason(calls: Syscalls, directory: str, name: str) -> str:
     """Why a version that a dead process has left is to stay; "" if it is not."""
     if temp_names.is_of(name, "v"):
         for entry in calls.listdir(directory):
@@ -81,7 +81,7 @@ def spares(calls: Syscalls, directory: str, name: str) -> str:
     return ""
 
 
-def rehearse(routine: Windows, save: TreeSave) -> None:
+def check_supported(routine: Windows, save: PendingTree) -> None:
     """Find out before the caller writes whether one link replaces another here."""
     one, two = (os.path.join(save.staging, temp_names.fresh("f")) for _ in range(2))
     try:
@@ -99,7 +99,7 @@ def rehearse(routine: Windows, save: TreeSave) -> None:
     routine.files.remove(two)
 
 
-def _make(calls: Syscalls, save: TreeSave, path: str) -> None:
+def _make(calls: Syscalls, save: PendingTree, path: str) -> None:
     """Make the link. Raises FileNotFoundError where that does nothing, as under Wine 8."""
     assert save.private is not None
     try:
@@ -122,15 +122,17 @@ def _move(calls: Syscalls, link: str, path: str, *, replace: bool) -> None:
         calls.close_handle(handle)
 
 
-def switch(routine: Windows, save: TreeSave) -> None:
+def switch(routine: Windows, save: PendingTree) -> None:
     """Put a link to the new version in the target's place."""
     link = os.path.join(save.staging, temp_names.fresh("f"))
     _make(routine.calls, save, link)
     save.publishing = True
-    routine.files.patiently(lambda: _move(routine.calls, link, target(save), replace=save.options.overwrite))
+    routine.files.retry_sharing_violation(
+        lambda: _move(routine.calls, link, target(save), replace=save.options.overwrite)
+    )
 
 
-def carry(calls: Syscalls, save: TreeSave, new: str) -> None:
+def carry(calls: Syscalls, save: PendingTree, new: str) -> None:
     """Give the new tree's own directory the old one's access list; name its owner where that differs."""
     assert save.old_version is not None
     old = tree(save, save.old_version)
