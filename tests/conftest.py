@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 import pytest
 
 import durably
-from doors import folder
 from durably import _commit
 from durably._system import fork
+from entry_points import folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
 # Loaded before anything forks: a child would compile them anew, and the tests start thousands.
-for _door in durably.__all__:
-    getattr(durably, _door)
+for _entry_point in durably.__all__:
+    getattr(durably, _entry_point)
 _commit.trees(_commit.routine())
 _commit.entries(_commit.routine())
 

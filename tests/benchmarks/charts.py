@@ -122,7 +122,7 @@ def sizes(pyplot: Any, rows: list[Point]) -> Any:
 
 
 def files(pyplot: Any, rows: list[Point]) -> Any:
-    """The time of each file, by their number: every door on ext4, and the batch everywhere."""
+    """The time of each file, by their number: every entry point on ext4, and the batch everywhere."""
     figure, (above, below) = pyplot.subplots(2, 1, figsize=(_WIDTH, 6.4))
     own = [row for row in rows if row.curve == FILES]
     _curves(above, [row for row in own if row.place == own[0].place])

@@ -30,7 +30,7 @@ save()
 os.access({mark!r}, os.F_OK)
 """
 _MEMORY = ("brk", "mmap", "munmap")  # the allocator's, now and then
-_DOORS = {
+_ENTRY_POINTS = {
     "durably.write_bytes": "durably.write_bytes(path, b'x' * 4096, durability=level)",
     'durably.open("wb"), one write': (
         "with durably.open(path, 'wb', durability=level) as file: file.write(b'x' * 4096)"
@@ -39,14 +39,14 @@ _DOORS = {
 
 
 def counts() -> Found:
-    """The calls of each door and of the C program."""
+    """The calls of each entry point and of the C program."""
     if not _can_trace():
         return Found(left_out=["the system calls of a save: strace is not there, or may not trace"])
     found: list[Count] = []
     with memory() as (directory, _), running(directory) as calls:
         (directory / "target").write_bytes(b"x" * 4096)
         for level in ("none", "durable"):
-            for name, save in _DOORS.items():
+            for name, save in _ENTRY_POINTS.items():
                 script = _SAVE.format(save=save, mark=_MARK)
                 target = str(directory / "target")
                 command = [sys.executable, "-I", "-c", script, _SOURCE, target, level]

@@ -12,15 +12,15 @@ import sys
 import time
 from pathlib import Path
 
-from many import DOORS
+from many import ENTRY_POINTS
 
 LONGEST = 90.0
 """Seconds."""
 
 
-def main(door: str, directory: str, count: str) -> None:
+def main(entry_point: str, directory: str, count: str) -> None:
     """Save, and print."""
-    save, place = DOORS[door], Path(directory)
+    save, place = ENTRY_POINTS[entry_point], Path(directory)
     start = time.perf_counter()
     save(place, int(count))
     taken = time.perf_counter() - start
@@ -33,9 +33,9 @@ def _peak() -> float:
     return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")) / 1024
 
 
-def run(door: str, directory: Path, count: int) -> tuple[float, float] | None:
+def run(entry_point: str, directory: Path, count: int) -> tuple[float, float] | None:
     """Seconds and MiB; None if it takes longer than `LONGEST`."""
-    command = [sys.executable, __file__, door, str(directory), str(count)]
+    command = [sys.executable, __file__, entry_point, str(directory), str(count)]
     try:
         done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=LONGEST)
     except subprocess.TimeoutExpired:

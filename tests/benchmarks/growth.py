@@ -67,38 +67,43 @@ def files(parent: Path, rounds: int, wanted: Iterable[int], kinds: tuple[str, ..
     found = Found()
     wanted = list(wanted)
     for kind in kinds:
-        doors = list(_AT_MOST) if kind == "ext4" else [BATCH]
+        entry_points = list(_AT_MOST) if kind == "ext4" else [BATCH]
         try:
             with fresh(kind, parent) as place:
-                runs = {door: _grown(place, door, rounds, wanted, found.left_out) for door in doors}
+                runs = {
+                    entry_point: _grown(place, entry_point, rounds, wanted, found.left_out)
+                    for entry_point in entry_points
+                }
         except CannotError as error:
             found.left_out.append(str(error))
             continue
-        for door, measured in runs.items():
-            found.points += [_each(kind, door, count, times) for count, (times, _) in measured.items()]
+        for entry_point, measured in runs.items():
+            found.points += [_each(kind, entry_point, count, times) for count, (times, _) in measured.items()]
         found.findings += _flat(kind, runs[BATCH])
     return found
 
 
 def _grown(
-    place: Path, door: str, rounds: int, wanted: list[int], left_out: list[str]
+    place: Path, entry_point: str, rounds: int, wanted: list[int], left_out: list[str]
 ) -> dict[int, tuple[list[float], list[float]]]:
     """Seconds for each file, and peaks, by the number of files; what took too long goes to ``left_out``."""
     found: dict[int, tuple[list[float], list[float]]] = {}
     each = 0.0
     for count in wanted:
-        if count > _AT_MOST[door] or (door in (ONE_BY_ONE, RECIPE) and each * count > _SLOWEST):
+        if count > _AT_MOST[entry_point] or (entry_point in (ONE_BY_ONE, RECIPE) and each * count > _SLOWEST):
             break
         times, peaks = [], []
         for _ in range(rounds if count < 100_000 else min(rounds, 2)):
             directory = place / "files"
-            if door != TREE:
+            if entry_point != TREE:
                 directory.mkdir(mode=0o755)
             drain(place)
-            measured = run(door, directory, count)
+            measured = run(entry_point, directory, count)
             shutil.rmtree(directory, ignore_errors=measured is None)
             if measured is None:
-                left_out.append(f"{count:,} files by {door}, {place.name}: more than {LONGEST:g} s here")
+                left_out.append(
+                    f"{count:,} files by {entry_point}, {place.name}: more than {LONGEST:g} s here"
+                )
                 return found
             times.append(measured[0] / count)
             peaks.append(measured[1])
@@ -107,9 +112,9 @@ def _grown(
     return found
 
 
-def _each(kind: str, door: str, count: int, times: list[float]) -> Point:
+def _each(kind: str, entry_point: str, count: int, times: list[float]) -> Point:
     median, low, high = statistics.median(times), min(times), max(times)
-    return Point(FILES, f"fresh {kind}", door, count, median, low, high, len(times), "s a file")
+    return Point(FILES, f"fresh {kind}", entry_point, count, median, low, high, len(times), "s a file")
 
 
 def _flat(kind: str, runs: dict[int, tuple[list[float], list[float]]]) -> list[Finding]:

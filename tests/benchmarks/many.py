@@ -73,7 +73,7 @@ def recipes(directory: Path, count: int) -> None:
         recipe(f"{directory}/{number}", CONTENT)
 
 
-DOORS: dict[str, Save] = {
+ENTRY_POINTS: dict[str, Save] = {
     BATCH: batch,
     TRANSACTION: transaction,
     TREE: tree,
@@ -109,13 +109,13 @@ def _thousand(kind: str, place: Path, program: Many | None, rounds: int, count: 
             return _once(where / f"{name}-{again:d}", save, count, replaced=again)
 
         figure = f"{count:,} files of 4 KiB, {'replaced' if replaced else 'new'}, fresh {kind}, durable"
-        slow = {name: once(f"slow {name}", DOORS[name]) for name in (BATCH, ONE_BY_ONE, RECIPE)}
+        slow = {name: once(f"slow {name}", ENTRY_POINTS[name]) for name in (BATCH, ONE_BY_ONE, RECIPE)}
         measured = Rounds(figure, slow, rounds, seconds=30, warm=False)
         found.findings += [
             measured.ratio(RECIPE, BATCH, Target(faster, at_least=True)),
             measured.ratio(ONE_BY_ONE, BATCH),
         ]
-        fast = {name: once(name, DOORS[name]) for name in (BATCH, TRANSACTION, TREE)}
+        fast = {name: once(name, ENTRY_POINTS[name]) for name in (BATCH, TRANSACTION, TREE)}
         if program is not None:
             fast[SAME] = once("c", program.save)
         measured = Rounds(figure, fast, rounds * 3, seconds=15)

@@ -176,7 +176,7 @@ def _rigs() -> str:
 
 
 def _stores() -> list[list[str]]:
-    """What tests/store_figures.py has counted at the servers."""
+    """What tests/benchmarks/store_figures.py has counted at the servers."""
     data = json.loads(STORES.read_text(encoding="utf-8")) if STORES.exists() else {}
     rows = []
     for store, sizes in data.get("requests", {}).items():

@@ -78,13 +78,19 @@ def run(
     told = ["-o", "junit_family=xunit1", "--junitxml"]
     runs: list[tuple[str, subprocess.Popen[bytes]]] = []
     for drive in DRIVES:
-        chosen = [f"tests/test_{name}.py" for name in drive.short] if short else []
+        chosen = [_module(name) for name in drive.short] if short else []
         all_of_it = [*command, drive.place, *told, _report(drive), *chosen, *arguments]
         runs.append((drive.name, _start(all_of_it, environment)))
     code = max([_finish(name, run, started) for name, run in runs])
     if findings is not None:
         _tell(findings, prefix / "drive_c" / "reports", [tools.wine, str(exe)], environment)
     return code
+
+
+def _module(name: str) -> str:
+    """The file of tests of that name, from the project's folder."""
+    (found,) = ROOT.glob(f"tests/*/test_{name}.py")
+    return found.relative_to(ROOT).as_posix()
 
 
 def _report(drive: Drive) -> str:

@@ -1,4 +1,4 @@
-"""Every door, with what it may meet and what must hold afterwards: saved, or refused without a trace."""
+"""Every entry point, what it may meet, and what must hold afterwards: saved, or refused without a trace."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import shutil
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import doors
 import durably
-from doors import NEW, OLD
+import entry_points
+from entry_points import NEW, OLD
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -46,8 +46,8 @@ def _new(_: bytes | None) -> bytes:
     return NEW
 
 
-def _by_door(door: doors.Door, path: Path, options: Mapping[str, Any]) -> Receipt:
-    return door.save(path, NEW, **options)
+def _by_entry_point(entry_point: entry_points.EntryPoint, path: Path, options: Mapping[str, Any]) -> Receipt:
+    return entry_point.save(path, NEW, **options)
 
 
 def _batch(path: Path, _: Mapping[str, Any]) -> None:
@@ -68,8 +68,8 @@ def _directory(path: Path, _: Mapping[str, Any]) -> Receipt | None:
 
 
 def _cases() -> Iterator[Case]:
-    for door, state in doors.CASES:
-        yield Case(door.name, state, partial(_by_door, door), door.content)
+    for entry_point, state in entry_points.CASES:
+        yield Case(entry_point.name, state, partial(_by_entry_point, entry_point), entry_point.content)
     for state in ("new", "replaced"):
         yield Case("Batch", state, _batch, _new, takes_options=False)
         yield Case("Transaction", state, _transaction, _new, takes_options=False)

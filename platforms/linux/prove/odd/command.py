@@ -1,4 +1,4 @@
-"""`python -m prove odd`: every door on every mount that this machine can have, and the record of it."""
+"""`python -m prove odd`: every entry point on every mount that this machine can have; recorded."""
 
 from __future__ import annotations
 

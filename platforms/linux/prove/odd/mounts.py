@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import capabilities
-import doors
+import entry_points
 import fuse
 import mounts
 
@@ -58,7 +58,7 @@ def _bare_fuse(place: Path) -> AbstractContextManager[Path]:
 @contextmanager
 def _one_file(place: Path) -> Generator[Path]:
     with mounts.mounted("tmpfs", place / "below") as below:
-        (below / "source").write_bytes(doors.OLD)
+        (below / "source").write_bytes(entry_points.OLD)
         (below / "mounted").mkdir()
         target = below / "mounted" / "target"
         target.touch()

@@ -13,10 +13,10 @@ _COLUMNS = ("mount", "`probe` says", "readers, crash, durable", "saved", "level 
 _TEXT = """
 # Odd mounts
 
-Every door saves to each of these mounts, to a new name and over an old file: `write_bytes`, `write_text`,
-`atomic_write`, `open` in every mode, `staged_path`, `staged_directory`, `Batch`, `Transaction`. What must
-hold: a save that returns has put the whole new content in place; one that raises has left what was there,
-and nothing beside it. "wrong" counts what did not hold.
+Every entry point saves to each of these mounts, to a new name and over an old file: `write_bytes`,
+`write_text`, `atomic_write`, `open` in every mode, `staged_path`, `staged_directory`, `Batch`, `Transaction`.
+What must hold: a save that returns has put the whole new content in place; one that raises has left
+what was there, and nothing beside it. "wrong" counts what did not hold.
 
     apt-get install exfat-fuse exfatprogs ntfs-3g fuse2fs fuse-overlayfs bindfs mergerfs dosfstools \\
         user-mode-linux kmod iproute2 nfs-kernel-server
@@ -24,8 +24,8 @@ and nothing beside it. "wrong" counts what did not hold.
 
 """
 _NOTES = """
-"level kept" is what the receipts say ("in place": a rewrite that was asked for; doors without a receipt are
-not counted), "left out" what they name as skipped.
+"level kept" is what the receipts say ("in place": a rewrite that was asked for; entry points without a
+receipt are not counted), "left out" what they name as skipped.
 
 vfat and NFS are those of Linux {inside}, in User Mode Linux, where this machine's own kernel has neither: its
 NFS server exports an ext4 to its client. Not shown: an NFS server that goes away, other hosts, SMB,
@@ -50,9 +50,9 @@ def rendered(table: Callable[[Any, Any], str], when: str) -> str:
         for row in rows
     ]
     refused = [
-        (row["file_system"], f"`{error}`", ", ".join(doors))
+        (row["file_system"], f"`{error}`", ", ".join(entry_points))
         for row in rows
-        for error, doors in row["refused"].items()
+        for error, entry_points in row["refused"].items()
     ]
     inside = ", ".join(sorted({row["kernel"] for row in rows if row["inside"]}))
     return "".join(
@@ -62,7 +62,7 @@ def rendered(table: Callable[[Any, Any], str], when: str) -> str:
             "\n",
             table(_COLUMNS, cells),
             "\nRefused, with nothing changed:\n\n",
-            table(("mount", "error", "doors"), refused),
+            table(("mount", "error", "entry_points"), refused),
             _NOTES.format(inside=inside or "?"),
         )
     )

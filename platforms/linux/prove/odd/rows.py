@@ -6,8 +6,8 @@ import platform
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-import doors
 import durably
+import entry_points
 
 from . import cases
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def row(mount: Mount, place: Path) -> dict[str, Any]:
-    """Save by every door on the mount, which is made at ``place``."""
+    """Save by every entry point on the mount, which is made at ``place``."""
     place.mkdir()
     with mount.made(place) as directory:
         target = directory / "target"
@@ -48,7 +48,7 @@ def _fits(mount: Mount, case: cases.Case) -> bool:
 def _tried(mount: Mount, case: cases.Case, target: Path) -> Outcome:
     with mount.writable(target.parent):
         if mount.fixed:
-            target.write_bytes(doors.OLD)
+            target.write_bytes(entry_points.OLD)
         else:
             cases.prepare(case, target)
     return cases.attempt(case, target, mount.options)

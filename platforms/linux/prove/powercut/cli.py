@@ -85,7 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     ci.add_argument("--points", type=int, default=300, help="for each file system (300)")
     written = commands.add_parser("pages", help="write docs/proofs from what was recorded")
     written.add_argument("--check", action="store_true", help="fail if a page is not what was recorded")
-    odd = commands.add_parser("odd", help="every door on overlays, FUSE, NFS, FAT, a mounted file")
+    odd = commands.add_parser("odd", help="every entry point on overlays, FUSE, NFS, FAT, a mounted file")
     odd.add_argument("--record", action="store_true", help="keep what came of it for the pages")
     commands.add_parser("doctor", help="what this machine lacks")
     commands.add_parser("list", help="the workloads and the controls")
