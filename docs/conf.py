@@ -12,7 +12,7 @@ from sphinx.pycode import ModuleAnalyzer
 from sphinx.util.docutils import SphinxDirective
 
 import durably
-from durably._cli import cli
+from durably._cli.main import cli
 
 if TYPE_CHECKING:
     from docutils.nodes import Element
@@ -62,19 +62,16 @@ nitpick_ignore_regex = [
     ),
     (r"py:.*", r"(IO|Any|Literal|Mapping|Sequence|Generator|Iterator|Callable|Unpack|Buffer|gzip)"),
     # Names for type checkers: the docstrings say what they stand for.
-    (r"py:.*", r"(StrPath|SaveOptions|Expected|F_co|TextMode|WriteMode|UpdateMode|Answer|.*\.Installed)"),
+    (r"py:.*", r"(StrPath|SaveOptions|Precondition|F_co|TextMode|WriteMode|UpdateMode|Answer|.*\.Installed)"),
 ]
 
 # Given by public functions, and not to be made by others: they have no public name of their own.
 GIVEN = {
     name: f"durably.{room}.{name}"
     for room, names in {
-        "_batch_receipt": ["Receipts"],
-        "_batch_writer": ["BatchWriter"],
-        "_options": ["Promise"],
-        "_sweep": ["Swept"],
-        "_transaction_receipt": ["Recovered", "TransactionReceipt"],
-        "_transaction_writer": ["StagedFile", "TransactionWriter"],
+        "_batch.writer": ["BatchWriter"],
+        "_receipts": ["Promise", "Receipts", "Recovered", "Swept", "TransactionReceipt"],
+        "_transaction.writer": ["StagedFile", "TransactionWriter"],
     }.items()
     for name in names
 }
@@ -111,7 +108,7 @@ def terms_as_a_list(
 
 
 def hide_private_rooms(app: Sphinx, domain: str, kind: str, content: desc_content) -> None:
-    """Show `durably._types.Promise` as `Promise`: the room is nobody's business."""
+    """Show `durably._receipts.Promise` as `Promise`: the room is nobody's business."""
     for name in content.parent.findall(addnodes.desc_addname):
         if "._" in name.astext():
             name.parent.remove(name)
