@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,6 +16,13 @@ from entry_points import folder
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+# The fixtures that several files use, each where what it needs is installed.
+pytest_plugins = [
+    name
+    for name, needed in {"cli_fixtures": "rich", "store_fixtures": "fsspec"}.items()
+    if find_spec(needed) is not None
+]
 
 # Loaded before anything forks: a child would compile them anew, and the tests start thousands.
 for _entry_point in durably.__all__:

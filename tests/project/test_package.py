@@ -233,7 +233,8 @@ def test_the_command_line_is_not_loaded_by_the_package() -> None:
 
 def test_the_file_system_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "fsspec.compression", None)
-    monkeypatch.delitem(sys.modules, "durably.filesystem", raising=False)
+    for name in ("durably.filesystem", "durably._fsspec.filesystem"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
     with pytest.raises(ModuleNotFoundError, match=r"pip install 'durably\[fsspec\]'"):
         importlib.import_module("durably.filesystem")
 

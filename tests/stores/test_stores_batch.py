@@ -16,7 +16,7 @@ import pytest
 import durably
 from durably import Batch, BatchError, OutcomeUnknownError, UnsupportedError
 from durably._system import fork
-from store_fixtures import NEW, OLD, STOP, Broken, BrokenFiles, Local, Place, only, store
+from store_fixtures import NEW, OLD, STOP, Broken, BrokenFiles, Local, Place, only
 
 fsspec = pytest.importorskip("fsspec")
 
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-__all__ = ["store"]
 
 pytestmark = [
     pytest.mark.timeout(300),

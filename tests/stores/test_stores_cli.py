@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cli_fixtures import Cli, cli
 from durably._cli import exit_codes
 from durably._cli import options as _options
-from store_fixtures import NEW, OLD, STOP, Broken, BrokenFiles, Local, broken, only
+from store_fixtures import NEW, OLD, STOP, Broken, BrokenFiles, Local, only
 
 pytest.importorskip("fsspec")
 
@@ -18,9 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from cli_fixtures import Cli
     from servers import Server
 
-__all__ = ["broken", "cli"]
 
 pytestmark = [
     pytest.mark.timeout(300),

@@ -23,7 +23,7 @@ from fsspec.implementations.memory import MemoryFileSystem  # noqa: E402
 import durably.stores  # noqa: E402 # needs fsspec
 from durably._stores import table  # noqa: E402
 from durably._stores import writer as _writer  # noqa: E402
-from store_fixtures import NEW, OLD, Broken, Local, broken, memory, only, s3, s3fs  # noqa: E402
+from store_fixtures import NEW, OLD, Broken, Local, only  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
     from servers import Server
 
-__all__ = ["broken", "memory", "s3", "s3fs"]  # fixtures
 pytestmark = [
     pytest.mark.timeout(300),
     pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
