@@ -27,8 +27,8 @@ pytest_plugins = [
 # Loaded before anything forks: a child would compile them anew, and the tests start thousands.
 for _entry_point in durably.__all__:
     getattr(durably, _entry_point)
-_commit.trees(_commit.routine())
-_commit.entries(_commit.routine())
+_commit.routine().trees()
+_commit.routine().directory_operations()
 
 # They load pandas and Arrow, which makes each later fork of the process dear: last of all.
 LARGE = {

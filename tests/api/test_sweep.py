@@ -673,6 +673,6 @@ def test_the_journal_is_looked_for_up_to_the_top() -> None:
 @needs_linux
 def test_windows_looks_above_as_well(tmp_path: Path) -> None:
     with use(FakeWindows(), "win32"):
-        entries = _commit.entries(_commit.routine())
+        entries = _commit.routine().directory_operations()
         assert entries.enter(str(tmp_path), ".") == str(tmp_path)
         assert entries.enter(str(tmp_path), "..") == str(tmp_path.parent)

@@ -389,7 +389,9 @@ STAGED: list[tuple[str, Callable[[Path], object], Callable[[Path], None]]] = [
     ),
     (
         "file.zip",
-        lambda path: shutil.make_archive(str(path)[:-4], "zip", os.path.dirname(__file__), os.path.basename(__file__)),
+        lambda path: shutil.make_archive(
+            str(path)[:-4], "zip", os.path.dirname(__file__), os.path.basename(__file__)
+        ),
         lambda path: same(zipfile.ZipFile(path).testzip(), None),
     ),
 ]

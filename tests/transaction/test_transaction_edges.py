@@ -336,7 +336,7 @@ def test_a_system_without_a_rename_that_never_replaces(tmp_path: Path, *, meanwh
         directory = os.open(tmp_path, os.O_RDONLY)
         try:
             with pytest.raises(FileExistsError):
-                _commit.entries(routine).move(directory, "one", directory, "other", replace=False)
+                routine.directory_operations().move(directory, "one", directory, "other", replace=False)
         finally:
             os.close(directory)
     assert sorted(os.listdir(tmp_path)) == ["one", "other"]
@@ -347,7 +347,7 @@ def test_handles_that_are_closed_by_now_are_forsaken_without_a_word(tmp_path: Pa
     (tmp_path / "file").touch()
     one, other = (os.open(tmp_path / "file", os.O_RDONLY) for _ in range(2))
     os.close(one)
-    _commit.entries(routine).close_after_fork([one, other])
+    routine.directory_operations().close_after_fork([one, other])
     assert other not in entry_points.descriptors()
 
 

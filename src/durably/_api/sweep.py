@@ -152,7 +152,7 @@ def _is_needed(place: _Place, dead: Maker) -> bool:
 def _is_needed_above(place: _Place) -> bool:
     """Whether a transaction's journal, or its log, is in the directory or in one above on the same mount."""
     routine = place.routine
-    entries = _commit.entries(routine)
+    entries = routine.directory_operations()
     directory = entries.enter(place.directory, ".")
     try:
         while not (_has_journal(routine, directory) or _has_log(routine, directory)):

@@ -14,7 +14,6 @@ from durably import _commit
 from durably._cli.output import shown
 from durably._errors import StoreNamedError
 from durably._file.paths import local
-from durably._system.native.linux import NO_CLONE
 
 if TYPE_CHECKING:
     import io
@@ -59,16 +58,7 @@ def _keeps_mode(target: str, options: SaveOptions) -> bool:
 
 def cloned(reader: io.FileIO, file: io.BufferedWriter) -> bool:
     """Share the extents of the source. False: they must be copied."""
-    routine = _commit.routine()
-    if routine.name != "linux":
-        return False
-    try:
-        routine.calls.ficlone(file.fileno(), reader.fileno())
-    except OSError as error:
-        if error.errno not in NO_CLONE:
-            raise
-        return False
-    return True
+    return _commit.routine().share_extents(file.fileno(), reader.fileno())
 
 
 class Meter:

@@ -1,4 +1,8 @@
-"""The strategy layer: the one file that chooses how this operating system commits a file."""
+"""The strategy layer: the one file that chooses how this operating system commits.
+
+What it chooses, once, is a `Routine`, which saves files, and gives what saves directories (`Routine.trees`)
+and what works on names in open directories (`Routine.directory_operations`).
+"""
 
 from __future__ import annotations
 
@@ -10,9 +14,7 @@ from durably._system.syscalls import Syscalls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from durably._commit.posix.dirops import DirectoryOperations
     from durably._commit.strategy import Routine
-    from durably._commit.tree_strategy import TreeRoutine
 
 _BSD_AND_KIN = ("freebsd", "netbsd", "openbsd", "dragonfly", "sunos", "cygwin")
 
@@ -34,37 +36,6 @@ def use(new: Routine | None) -> Routine:
     global _active
     _active = new
     return new or routine()
-
-
-def trees(routine: Routine) -> TreeRoutine:
-    """How the routine's system saves whole directories."""
-    if routine.name == "linux":
-        from durably._commit.linux.tree import LinuxTrees
-
-        return LinuxTrees(routine)  # type: ignore[arg-type] # by its name
-    if routine.name == "macos":
-        from durably._commit.macos.tree import MacOSTrees
-
-        return MacOSTrees(routine)  # type: ignore[arg-type] # by its name
-    if routine.name == "windows":
-        from durably._commit.windows.tree import WindowsTrees
-
-        return WindowsTrees(routine)  # type: ignore[arg-type] # by its name
-    from durably._commit.posix.tree import Trees
-
-    return Trees(routine)  # type: ignore[arg-type] # by its name
-
-
-def entries(routine: Routine) -> DirectoryOperations:
-    """How the routine's system works on names in open directories, for transactions."""
-    if routine.name == "windows":
-        from durably._commit.windows.dirops import WindowsDirectoryOperations
-
-        return WindowsDirectoryOperations(routine)  # type: ignore[arg-type] # by its name
-    from durably._commit.posix import dirops
-
-    by_name = {"linux": dirops.LinuxDirectoryOperations, "macos": dirops.MacOSDirectoryOperations}
-    return by_name.get(routine.name, dirops.PosixDirectoryOperations)(routine)  # type: ignore[arg-type] # by its name
 
 
 def choose(platform: str) -> type[Routine]:

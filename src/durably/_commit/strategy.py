@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from durably._commit.pending import PendingFile
+    from durably._commit.posix.dirops import DirectoryOperations
+    from durably._commit.tree_strategy import TreeRoutine
     from durably._system.promises import FileSystem
     from durably._system.syscalls import Syscalls
     from durably._system.temp_names import Maker
@@ -34,6 +36,18 @@ class Routine(ABC):
 
     def __init__(self, calls: Syscalls) -> None:
         self.calls = calls
+
+    # The rest of the system's bundle.
+
+    @abstractmethod
+    def trees(self) -> TreeRoutine:
+        """How this system saves whole directories."""
+
+    @abstractmethod
+    def directory_operations(self) -> DirectoryOperations:
+        """How this system works on names in open directories, for transactions."""
+
+    # One file.
 
     @abstractmethod
     def locate(self, save: PendingFile) -> None:
@@ -73,6 +87,13 @@ class Routine(ABC):
     @abstractmethod
     def copy_old(self, save: PendingFile) -> None:
         """Fill the temporary with the old content, sharing its extents where the system can."""
+
+    def share_extents(self, target: int, source: int) -> bool:
+        """Have an open, empty file share the content of another. False: it must be copied."""
+        return False
+
+    def copy_attributes(self, source: int, target: int) -> None:  # noqa: B027 # POSIX has none
+        """Give an open file the extended attributes of another, as far as it takes them."""
 
     @abstractmethod
     def append_only(self, save: PendingFile) -> None:

@@ -8,7 +8,6 @@ import shutil
 from typing import TYPE_CHECKING
 
 from durably import _commit
-from durably._commit.linux import xattr
 from durably._errors import UnsupportedError
 from durably._fsspec import names
 
@@ -61,8 +60,7 @@ def _copy(fs: DurableFileSystem, source: str, target: str) -> None:
         with fs.open(target, "wb", metadata="fresh", symlinks="replace", permissions=mode) as new:
             shutil.copyfileobj(old, new, _COPY_CHUNK)
             new.flush()
-            if routine.name == "linux":
-                xattr.copy(routine.calls, old.fileno(), new.fileno())
+            routine.copy_attributes(old.fileno(), new.fileno())
             if _DATES_OPEN_FILES:
                 routine.calls.utime(new.fileno(), ns=times)
     if not _DATES_OPEN_FILES:

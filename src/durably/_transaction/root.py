@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 
-from durably import _commit
 from durably._commit.pending import PendingFile
 from durably._errors import RecoveryNeededError, UnsupportedError, set_error_path
 from durably._file.protocol import note_leftovers
@@ -39,7 +38,7 @@ class Root:
 
     def __init__(self, routine: Routine, path: str, options: Options) -> None:
         self.routine = routine
-        self.entries: DirectoryOperations = _commit.entries(routine)
+        self.entries: DirectoryOperations = routine.directory_operations()
         self.path = path
         self.notes: PendingFile = PendingFile(path, options)
         """The steps, and what was left out. It stands in for the directory that is flushed."""

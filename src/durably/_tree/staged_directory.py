@@ -88,7 +88,7 @@ class staged_directory(StagedBlock):  # noqa: N801 # used like a function, as co
         save.keep_old = None if keep_old is None else local(keep_old)
         if not checked.overwrite and (save.copies or keep_old is not None):
             raise ValueError("overwrite=False allows no old directory to copy or to keep")
-        self._trees = _commit.trees(_commit.routine())
+        self._trees = _commit.routine().trees()
 
     def _create(self) -> str:
         self._trees.locate(self._tree)

@@ -18,7 +18,9 @@ from durably._types import NONE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from durably._commit.linux.tree import LinuxTrees
     from durably._commit.pending import PendingFile
+    from durably._commit.posix.dirops import LinuxDirectoryOperations
 
 _DESCRIPTORS = "/proc/self/fd"
 _RELEASE = "/proc/sys/kernel/osrelease"
@@ -43,6 +45,16 @@ class Linux(Posix):
     """Linux, and Android."""
 
     name = "linux"
+
+    def trees(self) -> LinuxTrees:
+        from durably._commit.linux.tree import LinuxTrees
+
+        return LinuxTrees(self)
+
+    def directory_operations(self) -> LinuxDirectoryOperations:
+        from durably._commit.posix.dirops import LinuxDirectoryOperations
+
+        return LinuxDirectoryOperations(self)
 
     # The target.
 
@@ -159,14 +171,24 @@ class Linux(Posix):
     def copy_old(self, save: PendingFile) -> None:
         source = self.calls.open(save.name, READ, dir_fd=save.directory)
         try:
-            self.calls.ficlone(save.fd, source)
-            save.steps.append("reflink")
+            if self.share_extents(save.fd, source):
+                save.steps.append("reflink")
+            else:
+                self._copy(save, source)
+        finally:
+            self.calls.close(source)
+
+    def share_extents(self, target: int, source: int) -> bool:
+        try:
+            self.calls.ficlone(target, source)
         except OSError as error:
             if error.errno not in NO_CLONE:
                 raise
-            self._copy(save, source)
-        finally:
-            self.calls.close(source)
+            return False
+        return True
+
+    def copy_attributes(self, source: int, target: int) -> None:
+        xattr.copy(self.calls, source, target)
 
     def start_flush(self, fd: int) -> None:
         try:

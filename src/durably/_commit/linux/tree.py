@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from durably._commit.linux import xattr
 from durably._commit.posix.tree import Trees
-from durably._system.native.linux import NO_CLONE, RENAME_EXCHANGE, RENAME_NOREPLACE
+from durably._system.native.linux import RENAME_EXCHANGE, RENAME_NOREPLACE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,15 +26,6 @@ class LinuxTrees(Trees):
 
     def move(self, directory: int, name: str, other: int, other_name: str) -> None:
         self.calls.renameat2(directory, name, other, other_name, RENAME_NOREPLACE)
-
-    def clone(self, target: int, source: int) -> bool:
-        try:
-            self.calls.ficlone(target, source)
-        except OSError as error:
-            if error.errno not in NO_CLONE:
-                raise
-            return False
-        return True
 
     def read_attributes(self, save: PendingFile, fd: int) -> None:
         xattr.read_old(self.calls, save, fd, also=_DEFAULT_ACL)

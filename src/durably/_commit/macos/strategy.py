@@ -20,7 +20,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from durably._commit.macos.tree import MacOSTrees
     from durably._commit.pending import PendingFile
+    from durably._commit.posix.dirops import MacOSDirectoryOperations
 
 _UPDATE = READ & ~os.O_RDONLY | os.O_RDWR
 _PATH_SIZE = 1024
@@ -47,6 +49,16 @@ class MacOS(Posix):
     """macOS 10.12 and later."""
 
     name = "macos"
+
+    def trees(self) -> MacOSTrees:
+        from durably._commit.macos.tree import MacOSTrees
+
+        return MacOSTrees(self)
+
+    def directory_operations(self) -> MacOSDirectoryOperations:
+        from durably._commit.posix.dirops import MacOSDirectoryOperations
+
+        return MacOSDirectoryOperations(self)
 
     # The temporary.
 

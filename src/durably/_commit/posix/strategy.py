@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from durably._commit.pending import PendingFile
+    from durably._commit.posix.dirops import PosixDirectoryOperations
+    from durably._commit.posix.tree import Trees
     from durably._system.temp_names import Maker
 
 _CHUNK = 1 << 20
@@ -31,6 +33,16 @@ class Posix(Routine):
     """Any POSIX system."""
 
     name = "posix"
+
+    def trees(self) -> Trees:
+        from durably._commit.posix.tree import Trees
+
+        return Trees(self)
+
+    def directory_operations(self) -> PosixDirectoryOperations:
+        from durably._commit.posix.dirops import PosixDirectoryOperations
+
+        return PosixDirectoryOperations(self)
 
     # The target.
 

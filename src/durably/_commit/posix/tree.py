@@ -53,10 +53,6 @@ class Trees(TreeRoutine):
                 raise
             self.calls.replace(name, other_name, src_dir_fd=directory, dst_dir_fd=other)
 
-    def clone(self, target: int, source: int) -> bool:
-        """Have an empty file share the content of another. False: it is to be copied."""
-        return False
-
     def read_attributes(self, save: PendingFile, fd: int) -> None:
         """Read what is carried over of an old directory or file besides owner and mode."""
 

@@ -61,7 +61,7 @@ def _copy_file(trees: Trees, save: PendingTree, source: int, target: int, name: 
     try:
         new = calls.open(name, CREATE, PRIVATE, dir_fd=target)
         try:
-            if not trees.clone(new, old):
+            if not trees.posix.share_extents(new, old):
                 while chunk := calls.read(old, _CHUNK):
                     write_all(calls, new, memoryview(chunk))
             _dress(trees, save, source, name, old, new)

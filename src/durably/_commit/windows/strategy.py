@@ -24,6 +24,8 @@ from durably._types import CONSISTENT
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from durably._commit.pending import PendingFile
+    from durably._commit.windows.dirops import WindowsDirectoryOperations
+    from durably._commit.windows.tree import WindowsTrees
     from durably._system.syscalls import Syscalls
     from durably._system.temp_names import Maker
 
@@ -41,6 +43,16 @@ class Windows(Routine):
     def __init__(self, calls: Syscalls) -> None:
         super().__init__(calls)
         self.files = Files(calls)
+
+    def trees(self) -> WindowsTrees:
+        from durably._commit.windows.tree import WindowsTrees
+
+        return WindowsTrees(self)
+
+    def directory_operations(self) -> WindowsDirectoryOperations:
+        from durably._commit.windows.dirops import WindowsDirectoryOperations
+
+        return WindowsDirectoryOperations(self)
 
     # The target.
 
