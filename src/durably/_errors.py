@@ -13,8 +13,12 @@ OSError
 
 from __future__ import annotations
 
+import errno
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from durably._receipts import BatchReceipt, Receipt
 
 
@@ -54,8 +58,8 @@ class NotDurableError(_SaveError):
     cut may bring the old one back. ``receipt`` tells what was done.
     """
 
-    def __init__(self, errno: int, message: str, path: str, receipt: Receipt | None = None) -> None:
-        super().__init__(errno, message, path)
+    def __init__(self, number: int, message: str, path: str, receipt: Receipt | None = None) -> None:
+        super().__init__(number, message, path)
         self.receipt = receipt
 
 
@@ -73,8 +77,8 @@ class TornError(_SaveError):
     copy: move it over the target once the cause is removed.
     """
 
-    def __init__(self, errno: int, message: str, path: str, staged: str | None = None) -> None:
-        super().__init__(errno, message, path)
+    def __init__(self, number: int, message: str, path: str, staged: str | None = None) -> None:
+        super().__init__(number, message, path)
         self.staged = staged
 
 
@@ -95,8 +99,8 @@ class RecoveryConflictError(_SaveError):
     before the transaction nor as it would have left them. The message says what can be done.
     """
 
-    def __init__(self, errno: int, message: str, path: str, conflicts: tuple[str, ...] = ()) -> None:
-        super().__init__(errno, message, path)
+    def __init__(self, number: int, message: str, path: str, conflicts: tuple[str, ...] = ()) -> None:
+        super().__init__(number, message, path)
         self.conflicts = conflicts
 
 
@@ -108,6 +112,38 @@ class BatchError(_SaveError):
     are those of the first file that failed.
     """
 
-    def __init__(self, errno: int, message: str, path: str, receipt: BatchReceipt | None = None) -> None:
-        super().__init__(errno, message, path)
+    def __init__(self, number: int, message: str, path: str, receipt: BatchReceipt | None = None) -> None:
+        super().__init__(number, message, path)
         self.receipt = receipt
+
+
+# Messages that several rooms raise, each once.
+
+_RISK = "a power cut may bring the old one back; save again once the cause is removed"
+
+
+def not_durable(
+    path: str,
+    cause: OSError,
+    receipt: Receipt | None = None,
+    done: str = "the new file is in place, but its directory",
+    risk: str = _RISK,
+) -> NotDurableError:
+    """The error of a flush that failed after the change: what is ``done``, and what a power cut may do."""
+    message = f"{done} could not be flushed ({cause.strerror}): {risk}"
+    error = NotDurableError(cause.errno or errno.EIO, message, path, receipt)
+    error.__cause__ = cause
+    return error
+
+
+def took_place(error: OSError, path: str, look: Callable[[], bool]) -> bool:
+    """Whether a rename that reported an error has happened all the same, as ``look`` finds out.
+
+    Raises OutcomeUnknownError where that cannot be told. rename(2), BUGS: on NFS a repeated request may
+    report a failure for a rename that happened; other network drives lose the answer.
+    """
+    try:
+        return look()
+    except OSError:
+        message = f"the rename failed ({error.strerror}), and the target could not be checked"
+        raise OutcomeUnknownError(error.errno or errno.EIO, message, path) from error

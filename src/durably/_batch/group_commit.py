@@ -108,7 +108,7 @@ class Group(Staging):
                 place.settle(self.routine)
             except OSError as error:
                 place.failure = error
-                self.failed.update(outcomes.not_durable(self.routine, place))
+                self.failed.update(outcomes.unflushed(self.routine, place))
 
     # The end.
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import errno
 import os
 
-from durably._errors import NotDurableError
+from durably._errors import not_durable
 from durably._receipts import Receipt
 from durably._system import promises
 from durably._types import CONSISTENT, DURABLE, LEVELS, NONE
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from durably._batch.entry import StagedEntry
     from durably._commit.pending import PendingFile
     from durably._commit.strategy import Routine
+    from durably._errors import NotDurableError
 
 
 def receipt(routine: Routine, place: TargetDirectory, name: str, staged: StagedEntry) -> Receipt:
@@ -44,20 +44,13 @@ def receipt(routine: Routine, place: TargetDirectory, name: str, staged: StagedE
     )  # fmt: skip
 
 
-def not_durable(routine: Routine, place: TargetDirectory) -> Iterator[tuple[str, NotDurableError]]:
-    """The errors of the files in a place whose directory could not be flushed, by path."""
-    cause = place.failure
-    assert cause is not None
-    message = (
-        f"the new file is in place, but its directory could not be flushed ({cause.strerror}): "
-        "a power cut may bring the old one back; save again once the cause is removed"
-    )
+def unflushed(routine: Routine, place: TargetDirectory) -> Iterator[tuple[str, NotDurableError]]:
+    """The errors of the files in a directory that could not be flushed, by path."""
+    assert place.failure is not None
     for name, staged in place.published():
         if staged.shared.options.durability is DURABLE:
             told = receipt(routine, place, name, staged)
-            error = NotDurableError(cause.errno or errno.EIO, message, told.path, told)
-            error.__cause__ = cause
-            yield told.path, error
+            yield told.path, not_durable(told.path, place.failure, told)
 
 
 def took_place(routine: Routine, save: PendingFile) -> bool:

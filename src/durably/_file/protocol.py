@@ -8,7 +8,7 @@ import sys
 import warnings
 
 from durably._commit.pending import CLOSED
-from durably._errors import NotDurableError, TornError, set_error_path
+from durably._errors import TornError, not_durable, set_error_path
 from durably._file.stream import opened
 from durably._receipts import Receipt
 from durably._system import promises
@@ -104,7 +104,8 @@ def finalize(routine: Routine, save: PendingFile, size: int) -> Receipt:
     steps = tuple(save.steps)
     receipt = Receipt(save.path, size, replaced, save.in_place, kept, steps, save.skipped, save.lost)
     if failure is not None:
-        raise _not_durable(save, failure, receipt)
+        kept = min(receipt.durability, CONSISTENT, key=LEVELS.index)
+        raise not_durable(save.path, failure, receipt._replace(durability=kept))
     return receipt
 
 
@@ -114,17 +115,6 @@ def _tidy(routine: Routine, save: PendingFile) -> None:
         routine.remove(save)
     except OSError as error:
         save.skipped["remove"] = f"{left} is left over: {error.strerror}"
-
-
-def _not_durable(save: PendingFile, cause: OSError, receipt: Receipt) -> NotDurableError:
-    receipt = receipt._replace(durability=min(receipt.durability, CONSISTENT, key=LEVELS.index))
-    message = (
-        f"the new file is in place, but its directory could not be flushed ({cause.strerror}): "
-        "a power cut may bring the old one back; save again once the cause is removed"
-    )
-    error = NotDurableError(cause.errno or errno.EIO, message, save.path, receipt)
-    error.__cause__ = cause
-    return error
 
 
 def achieved_level(routine: Routine, save: PendingFile) -> Durability:

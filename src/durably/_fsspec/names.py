@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from durably import _commit
 from durably._commit.pending import PendingFile
-from durably._errors import NotDurableError, StoreNamedError
+from durably._errors import StoreNamedError, not_durable
 from durably._file.paths import local
 from durably._file.protocol import abandon
 from durably._system import temp_names
@@ -148,10 +148,8 @@ def _settle(routine: Routine, save: PendingFile, done: str) -> None:
         if save.options.durability is DURABLE:
             routine.settle(save)
     except OSError as error:
-        message = (
-            f"{done}, but its directory could not be flushed ({error.strerror}): a power cut may undo it"
-        )
-        raise NotDurableError(error.errno or errno.EIO, message, save.path) from error
+        done = f"{done}, but its directory"
+        raise not_durable(save.path, error, done=done, risk="a power cut may undo it") from error
     finally:
         routine.release(save)
 

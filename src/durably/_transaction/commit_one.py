@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import errno
-
-from durably._errors import NotDurableError, OutcomeUnknownError
+from durably._errors import not_durable, took_place
 from durably._transaction.commit import check_old, directories
 from durably._transaction.operations import identity
 from durably._transaction.redo_undo import found
@@ -50,8 +48,10 @@ def commit_one(
     try:
         root.flush_directories([operation.where])
     except OSError as error:
-        message = f"the change is in place, but its directory could not be flushed ({error.strerror})"
-        raise NotDurableError(error.errno or errno.EIO, message, root.full(operation.path)) from error
+        done = "the change is in place, but its directory"
+        raise not_durable(
+            root.full(operation.path), error, done=done, risk="a power cut may undo it"
+        ) from error
     if root.flushes and "fsync directory" not in root.notes.skipped:
         root.notes.steps.append("fsync directory")
 
@@ -65,13 +65,10 @@ def _step_alone(root: Root, directory: Any, operation: Operation) -> None:
 
 
 def _took_place(root: Root, directory: Any, operation: Operation, error: OSError) -> bool:
-    # rename(2), BUGS: on NFS a repeated request may report a failure for a rename that happened.
-    try:
+    def look() -> bool:
         there = found(root, directory, operation.name)
-    except OSError:
-        message = f"the rename failed ({error.strerror}), and the target could not be checked"
-        number = error.errno or errno.EIO
-        raise OutcomeUnknownError(number, message, root.full(operation.path)) from error
-    if operation.new is None:
-        return there is None
-    return there is not None and there.st_ino == operation.new.number
+        if operation.new is None:
+            return there is None
+        return there is not None and there.st_ino == operation.new.number
+
+    return took_place(error, root.full(operation.path), look)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import errno
-
-from durably._errors import NotDurableError, set_error_path
+from durably._errors import not_durable, set_error_path
 from durably._file.protocol import achieved_level, note_leftovers
 from durably._receipts import Receipt
 from durably._types import CONSISTENT, LEVELS, NONE
@@ -82,11 +80,7 @@ def _concluded(trees: TreeRoutine, save: PendingTree, size: int, failure: OSErro
     replaced = save.old is not None
     receipt = Receipt(save.path, size, replaced, False, kept, tuple(save.steps), save.skipped, save.lost)  # noqa: FBT003 # a record
     if failure is not None:
-        message = (
-            f"the new directory is in place, but the one above it could not be flushed ({failure.strerror}): "
-            "a power cut may bring the old one back; save again once the cause is removed"
-        )
-        raise NotDurableError(failure.errno or errno.EIO, message, save.path, receipt) from failure
+        raise not_durable(save.path, failure, receipt, "the new directory is in place, but the one above it")
     return receipt
 
 

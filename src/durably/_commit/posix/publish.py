@@ -6,7 +6,7 @@ import errno
 
 from durably._commit.pending import CLOSED
 from durably._commit.posix.cleanup import unlink_staged
-from durably._errors import OutcomeUnknownError, UnsupportedError
+from durably._errors import UnsupportedError, took_place
 from durably._types import CONSISTENT, NONE
 
 TYPE_CHECKING = False
@@ -35,7 +35,7 @@ def publish(routine: Posix, save: PendingFile) -> None:
         else:
             routine.move_exclusively(save, save.directory, save.name)
     except OSError as error:
-        if not _took_place(routine, save, error):
+        if not took_place(error, save.path, lambda: routine.is_published(save)):
             raise
         _drop_name(routine, save)
     save.published = True
@@ -69,15 +69,6 @@ def _let_go(routine: Posix, save: PendingFile) -> None:
         routine.calls.close(fd)
     except OSError as error:
         save.skipped["close"] = str(error.strerror)
-
-
-def _took_place(routine: Posix, save: PendingFile, error: OSError) -> bool:
-    # rename(2), BUGS: on NFS a repeated request may report a failure for a rename that happened.
-    try:
-        return routine.is_published(save)
-    except OSError:
-        message = f"the rename failed ({error.strerror}), and the target could not be checked"
-        raise OutcomeUnknownError(error.errno, message, save.path) from error
 
 
 def is_published(calls: Syscalls, save: PendingFile) -> bool:

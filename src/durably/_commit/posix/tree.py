@@ -14,7 +14,7 @@ from durably._commit.posix.publish import NO_DIRECTORY_FLUSH
 from durably._commit.posix.tree_copy import copy_tree
 from durably._commit.posix.tree_walk import flush_tree, measure
 from durably._commit.tree_strategy import TreeRoutine
-from durably._errors import OutcomeUnknownError, UnsupportedError
+from durably._errors import UnsupportedError, took_place
 from durably._system import temp_names
 from durably._types import NONE
 
@@ -218,11 +218,7 @@ class Trees(TreeRoutine):
 
     def took_place(self, save: PendingTree, error: OSError) -> bool:
         """Whether a rename that reported an error has happened all the same."""
-        try:
-            return self.posix.is_published(save)
-        except OSError:
-            message = f"the rename failed ({error.strerror}), and the target could not be checked"
-            raise OutcomeUnknownError(error.errno, message, save.path) from error
+        return took_place(error, save.path, lambda: self.posix.is_published(save))
 
     # Afterwards.
 

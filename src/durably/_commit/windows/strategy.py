@@ -14,7 +14,7 @@ from durably._commit.windows import metadata, tree_versions
 from durably._commit.windows import target as entry
 from durably._commit.windows.handles import TAKEN, Files, code
 from durably._commit.windows.target import staged, target
-from durably._errors import OutcomeUnknownError
+from durably._errors import took_place
 from durably._system import temp_names
 from durably._system.native import win32 as win
 from durably._system.promises import FileSystem
@@ -166,7 +166,7 @@ class Windows(Routine):
         try:
             self.files.retry_sharing_violation(lambda: self._rename(save), lambda: self._refuse(save))
         except OSError as error:
-            if not self._took_place(save, error):
+            if not took_place(error, save.path, lambda: self.is_published(save)):
                 raise
         save.published = True
         save.temporary = None
@@ -186,14 +186,6 @@ class Windows(Routine):
         except (FileNotFoundError, PermissionError):
             return  # it is on its way out, or not the cause
         entry.check_attributes(save, attributes)
-
-    def _took_place(self, save: PendingFile, error: OSError) -> bool:
-        # A network drive may lose the answer to a rename that happened.
-        try:
-            return self.is_published(save)
-        except OSError:
-            message = f"the rename failed ({error.strerror}), and the target could not be checked"
-            raise OutcomeUnknownError(error.errno or errno.EIO, message, save.path) from error
 
     def is_published(self, save: PendingFile) -> bool:
         if save.identity is None or save.in_place:

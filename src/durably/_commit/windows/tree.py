@@ -10,7 +10,7 @@ from durably._commit.posix.private_dir import check_alone
 from durably._commit.tree_strategy import TreeRoutine
 from durably._commit.windows import target as entry
 from durably._commit.windows import tree_versions as links
-from durably._errors import OutcomeUnknownError, UnsupportedError
+from durably._errors import UnsupportedError, took_place
 from durably._system import temp_names
 from durably._system.native import win32 as win
 
@@ -122,7 +122,7 @@ class WindowsTrees(TreeRoutine):
             else:
                 self._appear(save)
         except OSError as error:
-            if not self._took_place(save, error):
+            if not took_place(error, save.path, lambda: self.windows.is_published(save)):
                 raise
         save.published = True
         save.steps.append("rename" if save.fallback is None else "rename link")
@@ -142,13 +142,6 @@ class WindowsTrees(TreeRoutine):
             if not save.options.overwrite:
                 raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), save.path)
             raise UnsupportedError(errno.ENOTSUP, _NO_EXCHANGE, save.path)
-
-    def _took_place(self, save: PendingTree, error: OSError) -> bool:
-        try:
-            return self.windows.is_published(save)
-        except OSError:
-            message = f"the rename failed ({error.strerror}), and the target could not be checked"
-            raise OutcomeUnknownError(error.errno or errno.EIO, message, save.path) from error
 
     def keep(self, save: PendingTree) -> None:
         """Nothing: there was no old tree."""
