@@ -8,11 +8,11 @@ import sys
 import warnings
 
 from durably._commit.pending import CLOSED
-from durably._errors import TornError, not_durable, set_error_path
+from durably._errors import not_durable, set_error_path
+from durably._file.in_place import NO_RENAME, NO_ROOM, may_rewrite, rewrite, staged_at
 from durably._file.stream import opened
 from durably._receipts import Receipt
 from durably._system import promises
-from durably._system.syscalls import write_all
 from durably._types import CONSISTENT, DURABLE, LEVELS, NONE
 
 TYPE_CHECKING = False
@@ -25,12 +25,6 @@ if TYPE_CHECKING:
     from durably._file.stream import Channel
     from durably._types import Durability
 
-# Where no rename is possible: a mount point, another file system beneath, a sticky directory.
-_NO_RENAME = {errno.EBUSY, errno.EXDEV, errno.EPERM, errno.EACCES}
-# Where no file can be made beside the target.
-_NO_ROOM = {errno.EPERM, errno.EACCES, errno.EROFS}
-_CHUNK = 1 << 20
-
 
 def stage(routine: Routine, save: PendingFile) -> None:
     """Make the temporary of a located save."""
@@ -40,7 +34,7 @@ def stage(routine: Routine, save: PendingFile) -> None:
         else:
             routine.create(save)
     except OSError as error:
-        if not _may_rewrite(save) or save.fd != CLOSED or error.errno not in _NO_ROOM:
+        if not may_rewrite(save) or save.fd != CLOSED or error.errno not in NO_ROOM:
             raise
         save.temporary = None
         routine.create_in_fallback_dir(save)
@@ -76,14 +70,14 @@ def finish(routine: Routine, save: PendingFile, size: int) -> Receipt:
         else:
             routine.flush_unwitnessed(save)
     if save.spare:
-        _rewrite(routine, save)
+        rewrite(routine, save)
     else:
         try:
             routine.publish(save)
         except OSError as error:
-            if not _may_rewrite(save) or error.errno not in _NO_RENAME:
+            if not may_rewrite(save) or error.errno not in NO_RENAME:
                 raise
-            _rewrite(routine, save)
+            rewrite(routine, save)
     return finalize(routine, save, size)
 
 
@@ -126,73 +120,6 @@ def achieved_level(routine: Routine, save: PendingFile) -> Durability:
     if reason:
         save.skipped[str(level)] = reason
     return min(kept, save.limit, key=LEVELS.index)
-
-
-# In place.
-
-
-def _may_rewrite(save: PendingFile) -> bool:
-    return save.options.allow_in_place and save.old is not None
-
-
-def _rewrite(routine: Routine, save: PendingFile) -> None:
-    """Write the staged copy into the old file itself; it is kept until that is flushed."""
-    calls = routine.calls
-    source = routine.open_staged(save)
-    try:
-        if save.options.durability is NONE:
-            calls.fsync(source)
-        _overwrite(routine, save, source)
-    finally:
-        try:
-            calls.close(source)
-        except OSError as error:
-            save.skipped["close"] = str(error.strerror)  # it was only read
-    save.steps.append("rewrite in place")
-
-
-def _overwrite(routine: Routine, save: PendingFile, source: int) -> None:
-    target = routine.open_target(save)
-    mode = save.options.permissions
-    try:
-        try:
-            if mode is not None:
-                routine.set_mode(target, mode)  # before the first byte, which not all may be meant to read
-            save.in_place = True
-            _pour(routine, source, target, mode)
-        finally:
-            routine.calls.close(target)
-    except OSError as error:
-        if not save.in_place:
-            raise
-        raise _torn(routine, save, error) from error
-    save.published = True
-    save.lost = ()  # by the copy: the file itself has kept everything
-
-
-def _pour(routine: Routine, source: int, target: int, mode: int | None) -> None:
-    calls = routine.calls
-    size = 0
-    while chunk := calls.read(source, _CHUNK):
-        write_all(calls, target, memoryview(chunk))
-        size += len(chunk)
-    calls.ftruncate(target, size)
-    if mode is not None:
-        routine.set_mode(target, mode)  # write(2): setuid and setgid are gone
-    calls.fsync(target)
-
-
-def _torn(routine: Routine, save: PendingFile, error: OSError) -> TornError:
-    staged = staged_at(routine, save)
-    if save.private is not None:
-        staged = os.path.join(staged, save.name)
-    message = f"a rewrite in place broke off ({error.strerror}); the whole new content is in {staged}"
-    return TornError(error.errno or errno.EIO, message, save.path, staged)
-
-
-def staged_at(routine: Routine, save: PendingFile) -> str:
-    """Where the temporary lies, for a message."""
-    return routine.location(save, save.private or save.temporary or "")
 
 
 # Giving up.
