@@ -36,7 +36,7 @@ def recipe(path: str, data: bytes) -> None:
     except BaseException:
         os.unlink(temporary)
         raise
-    flush_directory(directory)
+    fsync_names(directory)
 
 
 def recipe_unflushed(path: str, data: bytes) -> None:
@@ -57,7 +57,7 @@ def plain(path: str, data: bytes) -> None:
         file.write(data)
 
 
-def flush_directory(directory: str) -> None:
+def fsync_names(directory: str) -> None:
     """Windows cannot."""
     if sys.platform == "win32":
         return

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import durably
 from findings import Found, Target
-from others import flush_directory
+from others import fsync_names
 from places import disk, memory
 from rounds import Rounds, timed
 
@@ -91,7 +91,7 @@ def late(path: str, size: int) -> None:
         file.flush()
         os.fsync(fd)
     os.replace(temporary, path)
-    flush_directory(directory)
+    fsync_names(directory)
 
 
 def builtin(path: str, size: int) -> None:

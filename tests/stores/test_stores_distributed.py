@@ -137,7 +137,7 @@ def test_a_partitioned_data_set_is_whole_or_absent(
             deadly()
         return part
 
-    def publish(version: int, *, is_broken_off: bool) -> None:
+    def rename_into_place(version: int, *, is_broken_off: bool) -> None:
         with durably.staged_directory(target) as directory:
             data = frame(version)
             if is_broken_off:
@@ -153,13 +153,13 @@ def test_a_partitioned_data_set_is_whole_or_absent(
         return set(found["version"])
 
     if old is not None:
-        publish(old, is_broken_off=False)
+        rename_into_place(old, is_broken_off=False)
     with Watch(lambda: files_below(target)) as watch:
         if deadly.keeps_on:  # type: ignore[attr-defined]
             with pytest.raises(distributed.scheduler.KilledWorker):
-                publish(2, is_broken_off=True)
+                rename_into_place(2, is_broken_off=True)
         else:
-            publish(2, is_broken_off=True)
+            rename_into_place(2, is_broken_off=True)
     assert watch.seen <= {whole}
     expected = {2} if not deadly.keeps_on else {old}  # type: ignore[attr-defined]
     assert held() == expected

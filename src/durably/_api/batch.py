@@ -243,7 +243,7 @@ class Batch:
             if self._objects is not None:
                 self._objects.send()
             if group.continue_on_error or not group.failed:
-                group.publish()
+                group.rename_into_place()
         except BaseException as error:
             failure = error
             raise

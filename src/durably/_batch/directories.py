@@ -38,7 +38,7 @@ class TargetDirectory:
         "identity",
         "path",
         "pinned",
-        "settles",
+        "needs_fsync",
         "lock_shared",
         "skipped",
         "state",
@@ -59,7 +59,7 @@ class TargetDirectory:
         """By name: closed, still open, or only reserved."""
         self.done: int = 0
         """How many of them are published."""
-        self.settles: bool = False
+        self.needs_fsync: bool = False
         """Whether a directory was made in it, whose name is to be durable."""
         self.state: PendingFile | None = None
         """The steps, limits and omissions of its own flush."""
@@ -106,13 +106,13 @@ class TargetDirectory:
         save.identity = (shared.device, staged.inode)
         return save
 
-    def settle(self, routine: Routine) -> None:
+    def fsync_directory(self, routine: Routine) -> None:
         """Bring the names in it to the device."""
         self.state = save = PendingFile(self.path, DEFAULTS)
         save.directory = self.directory
         if self.unreadable:
             save.skip_flush("fsync directory", self.unreadable, CONSISTENT)
-        routine.settle(save)
+        routine.fsync_directory(save)
 
     def open(self, routine: Routine) -> None:
         """Open it again. Raises OSError where another directory has its path by now."""
@@ -204,7 +204,7 @@ class DirectoryCache:
             made.append((place, name))
         opened, save.made = save.made, ()
         for (parent, _), (place, _) in zip(reversed(opened), made, strict=True):
-            place.settles = True
+            place.needs_fsync = True
             place.quietly(self.routine.close_directory, parent)
         return [entry for entry in made if entry[1]]  # without a name: somebody else's by now
 

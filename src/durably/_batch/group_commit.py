@@ -37,7 +37,7 @@ class Group(Staging):
 
     # Publishing.
 
-    def publish(self) -> None:
+    def rename_into_place(self) -> None:
         """Rename all that was flushed, and flush each directory."""
         for chunk in self.places.chunks():
             opened = [place for place in chunk if self._is_open(place)]
@@ -46,7 +46,7 @@ class Group(Staging):
                     self._publish_in(place)
             finally:
                 for place in opened:
-                    self._settle(place)
+                    self._fsync_directory(place)
                     place.close(self.routine)
             if self._is_stopped():
                 return
@@ -84,7 +84,7 @@ class Group(Staging):
         name = save.name
         try:
             routine.reopen_staged(save)
-            routine.publish(save)
+            routine.rename_into_place(save)
             staged.temp_suffix = None
             place.done += 1
         except OSError as error:
@@ -99,13 +99,13 @@ class Group(Staging):
         if save.skipped:
             staged.shared = staged.shared.having(save.skipped)
 
-    def _settle(self, place: TargetDirectory) -> None:
+    def _fsync_directory(self, place: TargetDirectory) -> None:
         """Flush a directory that names were changed in, and note what its files' receipts tell of it."""
         place.file_system = self.routine.file_system(place.directory)
         durable = (staged.shared.options.durability is DURABLE for _, staged in place.published())
-        if place.settles or any(durable):
+        if place.needs_fsync or any(durable):
             try:
-                place.settle(self.routine)
+                place.fsync_directory(self.routine)
             except OSError as error:
                 place.failure = error
                 self.failed.update(outcomes.unflushed(self.routine, place))

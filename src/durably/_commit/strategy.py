@@ -1,9 +1,10 @@
-"""The strategy layer's one interface: the verbs by which a file is saved, the same on every system.
+"""The strategy layer's interfaces: the verbs by which files are saved, the same on every system.
 
-A save goes through them in this order::
+A `Routine` is one system's, whole. What needs a part of it names that part. A save of one file goes through
+the verbs in this order::
 
-    locate ─ create or create_unnamed ─ (the caller writes) ─ link ─ flush ─ publish ─ settle ─ release
-                                                        or: discard ─ release
+    locate ─ create or create_unnamed ─ (the caller writes) ─ link ─ flush ─
+    rename_into_place ─ fsync_directory ─ release            or: remove ─ release
 
 A verb that has nothing to do on a system still exists there, and says in ``save.skipped`` what it
 left out. Every routine imports and runs on every system: only the native calls are bound to one.
@@ -20,16 +21,16 @@ if TYPE_CHECKING:
     import os
     from typing import Any
 
+    from durably._commit.directory_operations import DirectoryOperations
     from durably._commit.pending import PendingFile
-    from durably._commit.posix.dirops import DirectoryOperations
     from durably._commit.tree_strategy import TreeRoutine
     from durably._system.promises import FileSystem
     from durably._system.syscalls import Syscalls
     from durably._system.temp_names import Maker
 
 
-class Routine(ABC):
-    """How one operating system commits a file."""
+class System(ABC):
+    """What every interface stands on."""
 
     name: str
     """As receipts and probes show it."""
@@ -37,17 +38,45 @@ class Routine(ABC):
     def __init__(self, calls: Syscalls) -> None:
         self.calls = calls
 
-    # The rest of the system's bundle.
+
+class Directories(System):
+    """Looking at directories, and at what lies in them."""
 
     @abstractmethod
-    def trees(self) -> TreeRoutine:
-        """How this system saves whole directories."""
+    def location(self, save: PendingFile, name: str) -> str:
+        """Where ``name`` lies, for a message: an absolute path where the system can tell."""
 
     @abstractmethod
-    def directory_operations(self) -> DirectoryOperations:
-        """How this system works on names in open directories, for transactions."""
+    def file_system(self, directory: Any) -> FileSystem:
+        """The file system that an open directory lies on. Raises OSError if it cannot tell."""
 
-    # One file.
+    def supports(self, directory: Any) -> frozenset[str]:
+        """What works in an open directory, as `Guarantees.supports` names it, found out by doing it."""
+        return frozenset()
+
+    @abstractmethod
+    def open_directory(self, path: str) -> Any:
+        """Open a directory by itself, to look at what is in it."""
+
+    def visit_directory(self, path: str) -> tuple[Any, str]:
+        """Open a directory as a save in it does. Also why it cannot be flushed, or ""."""
+        return self.open_directory(path), ""
+
+    @abstractmethod
+    def close_directory(self, directory: Any) -> None:
+        """Close what `open_directory` gave."""
+
+    @abstractmethod
+    def lookup(self, directory: Any, name: str) -> os.stat_result:
+        """The status of a name in an open directory, links not followed."""
+
+    @abstractmethod
+    def remove_entry(self, directory: Any, name: str) -> None:
+        """Remove a file, or a directory with all that is in it; never crosses a mount."""
+
+
+class OneFile(Directories):
+    """One file, in the order above."""
 
     @abstractmethod
     def locate(self, save: PendingFile) -> None:
@@ -92,7 +121,7 @@ class Routine(ABC):
         """Have an open, empty file share the content of another. False: it must be copied."""
         return False
 
-    def copy_attributes(self, source: int, target: int) -> None:  # noqa: B027 # POSIX has none
+    def copy_attributes(self, source: int, target: int) -> None:  # POSIX has none
         """Give an open file the extended attributes of another, as far as it takes them."""
 
     @abstractmethod
@@ -107,7 +136,7 @@ class Routine(ABC):
     def link(self, save: PendingFile) -> None:
         """Give an unnamed temporary a temporary name, before it is flushed."""
 
-    def seal(self, save: PendingFile) -> None:  # noqa: B027 # nothing to do on Windows
+    def seal(self, save: PendingFile) -> None:  # nothing to do on Windows
         """Give the temporary the permission bits that writing has taken from it."""
 
     def flush(self, save: PendingFile) -> None:
@@ -122,18 +151,28 @@ class Routine(ABC):
         self.flush(save)
 
     @abstractmethod
-    def publish(self, save: PendingFile) -> None:
+    def rename_into_place(self, save: PendingFile) -> None:
         """Rename the temporary over the target, or to it where it must not exist. Sets ``published``."""
 
     @abstractmethod
-    def settle(self, save: PendingFile) -> None:
+    def fsync_directory(self, save: PendingFile) -> None:
         """Bring the new name to the device. Only errors that mean "failed" are raised."""
 
     @abstractmethod
     def is_published(self, save: PendingFile) -> bool:
         """Whether the target is the temporary's file, by identity. Raises OSError if it cannot tell."""
 
-    # Many files together: each is staged and closed, and published when all are flushed.
+    @abstractmethod
+    def remove(self, save: PendingFile) -> None:
+        """Close and remove the temporary, and the directories made on the way."""
+
+    @abstractmethod
+    def release(self, save: PendingFile) -> None:
+        """Close what is still open. Nothing is raised: the outcome is known by now."""
+
+
+class ManyFiles(Directories):
+    """Many files together: each is staged and closed, and renamed when all are flushed."""
 
     @abstractmethod
     def identify(self, directory: Any) -> object:
@@ -161,10 +200,6 @@ class Routine(ABC):
     def unlock_shared(self, lock_shared: Any) -> None:
         """Let go of the lock."""
 
-    @abstractmethod
-    def try_lock_directory(self, directory: Any) -> Any:
-        """Lock an open directory against `lock_shared`; None if somebody has a shelter in it."""
-
     def common_flush(self, directory: Any) -> str:
         """The file system of an open directory, where one flush of it proves all its files; or ""."""
         return ""
@@ -185,8 +220,12 @@ class Routine(ABC):
         fd, save.fd = save.fd, CLOSED
         self.calls.close(fd)
 
-    def reopen_staged(self, save: PendingFile) -> None:  # noqa: B027 # POSIX renames by name
+    def reopen_staged(self, save: PendingFile) -> None:  # POSIX renames by name
         """Open the temporary again, where it cannot be published otherwise. Sets ``fd``."""
+
+
+class InPlace(Directories):
+    """Rewriting the old file itself, where no rename is possible; see `durably._file.in_place`."""
 
     @abstractmethod
     def create_in_fallback_dir(self, save: PendingFile) -> None:
@@ -200,48 +239,16 @@ class Routine(ABC):
     def open_target(self, save: PendingFile) -> int:
         """Open the old file itself for writing, for a rewrite in place."""
 
-    def set_mode(self, fd: int, mode: int) -> None:  # noqa: B027 # nothing to do on Windows
+    def set_mode(self, fd: int, mode: int) -> None:  # nothing to do on Windows
         """Give an open file, the old one itself, this mode in place of its own and of its ACL."""
 
-    @abstractmethod
-    def remove(self, save: PendingFile) -> None:
-        """Close and remove the temporary, and the directories made on the way."""
+
+class Sweeping(Directories):
+    """Telling a dead temporary from one that is in use."""
 
     @abstractmethod
-    def release(self, save: PendingFile) -> None:
-        """Close what is still open. Nothing is raised: the outcome is known by now."""
-
-    @abstractmethod
-    def location(self, save: PendingFile, name: str) -> str:
-        """Where ``name`` lies, for a message: an absolute path where the system can tell."""
-
-    @abstractmethod
-    def file_system(self, directory: Any) -> FileSystem:
-        """The file system that an open directory lies on. Raises OSError if it cannot tell."""
-
-    def supports(self, directory: Any) -> frozenset[str]:
-        """What works in an open directory, as `Guarantees.supports` names it, found out by doing it."""
-        return frozenset()
-
-    @abstractmethod
-    def open_directory(self, path: str) -> Any:
-        """Open a directory by itself, to look at what is in it."""
-
-    def visit_directory(self, path: str) -> tuple[Any, str]:
-        """Open a directory as a save in it does. Also why it cannot be flushed, or ""."""
-        return self.open_directory(path), ""
-
-    @abstractmethod
-    def close_directory(self, directory: Any) -> None:
-        """Close what `open_directory` gave."""
-
-    @abstractmethod
-    def lookup(self, directory: Any, name: str) -> os.stat_result:
-        """The status of a name in an open directory, links not followed."""
-
-    @abstractmethod
-    def remove_entry(self, directory: Any, name: str) -> None:
-        """Remove a file, or a directory with all that is in it; never crosses a mount."""
+    def try_lock_directory(self, directory: Any) -> Any:
+        """Lock an open directory against `lock_shared`; None if somebody has a shelter in it."""
 
     @abstractmethod
     def retention_reason(self, directory: Any, name: str) -> str:
@@ -265,3 +272,15 @@ class Routine(ABC):
     @abstractmethod
     def unlock_claimed(self, try_lock: Any) -> None:
         """Let go of what `try_lock` gave."""
+
+
+class Routine(OneFile, ManyFiles, InPlace, Sweeping):
+    """How one operating system commits: its whole bundle, chosen once."""
+
+    @abstractmethod
+    def trees(self) -> TreeRoutine:
+        """How this system saves whole directories."""
+
+    @abstractmethod
+    def directory_operations(self) -> DirectoryOperations:
+        """How this system works on names in open directories, for transactions."""

@@ -2,7 +2,8 @@
 
 A save goes through the verbs in this order::
 
-    locate ─ create ─ (the caller writes) ─ adopt ─ flush ─ publish ─ settle ─ keep ─ remove_old
+    locate ─ create ─ (the caller writes) ─ take_over ─ flush ─ rename_into_place ─ fsync_directory ─ keep
+    ─ remove_old
                                       or: discard
 """
 
@@ -39,12 +40,12 @@ class TreeRoutine(ABC):
         """Bring the whole tree to the device."""
 
     @abstractmethod
-    def publish(self, save: PendingTree) -> None:
+    def rename_into_place(self, save: PendingTree) -> None:
         """Let the target's name lead to the new tree, in one step. Sets ``published``."""
 
-    def settle(self, save: PendingTree) -> None:
+    def fsync_directory(self, save: PendingTree) -> None:
         """Bring the new name to the device, before anything of the old tree is removed."""
-        self.routine.settle(save)
+        self.routine.fsync_directory(save)
 
     @abstractmethod
     def keep(self, save: PendingTree) -> None:

@@ -17,7 +17,7 @@ from durably._types import NONE
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from durably._commit.pending import PendingFile
-    from durably._commit.strategy import Routine
+    from durably._commit.strategy import InPlace
 
 # Where no rename is possible: a mount point, another file system beneath, a sticky directory.
 NO_RENAME = {errno.EBUSY, errno.EXDEV, errno.EPERM, errno.EACCES}
@@ -26,7 +26,7 @@ NO_ROOM = {errno.EPERM, errno.EACCES, errno.EROFS}
 _CHUNK = 1 << 20
 
 
-def staged_at(routine: Routine, save: PendingFile) -> str:
+def staged_at(routine: InPlace, save: PendingFile) -> str:
     """Where the temporary lies, for a message."""
     return routine.location(save, save.private or save.temporary or "")
 
@@ -36,7 +36,7 @@ def may_rewrite(save: PendingFile) -> bool:
     return save.options.allow_in_place and save.old is not None
 
 
-def rewrite(routine: Routine, save: PendingFile) -> None:
+def rewrite(routine: InPlace, save: PendingFile) -> None:
     """Write the staged copy into the old file itself; it is kept until that is flushed."""
     calls = routine.calls
     source = routine.open_staged(save)
@@ -52,7 +52,7 @@ def rewrite(routine: Routine, save: PendingFile) -> None:
     save.steps.append("rewrite in place")
 
 
-def _overwrite(routine: Routine, save: PendingFile, source: int) -> None:
+def _overwrite(routine: InPlace, save: PendingFile, source: int) -> None:
     target = routine.open_target(save)
     mode = save.options.permissions
     try:
@@ -71,7 +71,7 @@ def _overwrite(routine: Routine, save: PendingFile, source: int) -> None:
     save.lost = ()  # by the copy: the file itself has kept everything
 
 
-def _pour(routine: Routine, source: int, target: int, mode: int | None) -> None:
+def _pour(routine: InPlace, source: int, target: int, mode: int | None) -> None:
     calls = routine.calls
     size = 0
     while chunk := calls.read(source, _CHUNK):
@@ -83,7 +83,7 @@ def _pour(routine: Routine, source: int, target: int, mode: int | None) -> None:
     calls.fsync(target)
 
 
-def _torn(routine: Routine, save: PendingFile, error: OSError) -> TornError:
+def _torn(routine: InPlace, save: PendingFile, error: OSError) -> TornError:
     staged = staged_at(routine, save)
     if save.private is not None:
         staged = os.path.join(staged, save.name)

@@ -73,7 +73,7 @@ def finish(routine: Routine, save: PendingFile, size: int) -> Receipt:
         rewrite(routine, save)
     else:
         try:
-            routine.publish(save)
+            routine.rename_into_place(save)
         except OSError as error:
             if not may_rewrite(save) or error.errno not in NO_RENAME:
                 raise
@@ -89,7 +89,7 @@ def finalize(routine: Routine, save: PendingFile, size: int) -> Receipt:
         _tidy(routine, save)
     if level is DURABLE and not save.in_place:
         try:
-            routine.settle(save)
+            routine.fsync_directory(save)
         except OSError as error:
             failure = error
     kept = NONE if level is NONE else achieved_level(routine, save)
@@ -177,7 +177,7 @@ def _finish_quietly(routine: Routine, save: PendingFile) -> None:
     # Without a directory the save was concluded: its settling has failed, and is not repeated.
     if save.options.durability is DURABLE and not save.in_place and save.directory is not None:
         try:
-            routine.settle(save)
+            routine.fsync_directory(save)
         except OSError:
             pass  # another exception is on its way, and promises nothing
 

@@ -76,7 +76,7 @@ def make_directory(path: str, level: Durability, *, parents: bool, mode: int = 0
         abandon(routine, save, error)
         raise
     save.published = True
-    _settle(routine, save, f"the directory {path} was made")
+    _fsync_directory(routine, save, f"the directory {path} was made")
 
 
 def make_directories(path: str, level: Durability) -> None:
@@ -140,13 +140,13 @@ def _change(
             error.filename = path
         routine.release(save)
         raise
-    _settle(routine, save, done)
+    _fsync_directory(routine, save, done)
 
 
-def _settle(routine: Routine, save: PendingFile, done: str) -> None:
+def _fsync_directory(routine: Routine, save: PendingFile, done: str) -> None:
     try:
         if save.options.durability is DURABLE:
-            routine.settle(save)
+            routine.fsync_directory(save)
     except OSError as error:
         done = f"{done}, but its directory"
         raise not_durable(save.path, error, done=done, risk="a power cut may undo it") from error

@@ -222,7 +222,7 @@ def _commit_staged(staging: MovingStaging) -> None:
     elif has_moved:
         staging.log.flush()
         staging.log.end()
-    staging.settle(operations)
+    staging.forget_published(operations)
 
 
 def _put_aside(staging: MovingStaging, path: str) -> Parts:

@@ -61,7 +61,7 @@ def _commit(
         _call_off(root, operations, error)
         raise
     root.notes.steps.append("journal")
-    _publish(root, operations)
+    _apply(root, operations)
 
 
 def check_old(root: Root, directory: Any, operation: Operation, name: str | None = None) -> None:
@@ -113,7 +113,7 @@ def _flush_staged(root: Root, operations: list[Operation], flush: Callable[[], b
     if not flush():
         # The names of what is staged and kept come to the device before the journal that relies on them;
         # those in the root itself, with it.
-        root.flush_directories(directories(operations))
+        root.fsync_directories(directories(operations))
     _identify(root, operations)
 
 
@@ -172,7 +172,7 @@ def _call_off(root: Root, operations: list[Operation], error: BaseException) -> 
 # After the journal.
 
 
-def _publish(root: Root, operations: list[Operation]) -> None:
+def _apply(root: Root, operations: list[Operation]) -> None:
     try:
         for directory, each in root.visit(operations):
             redo(root, directory, each)

@@ -33,7 +33,7 @@ def commit_one(
     """Publish one operation, without a journal or a lock. Raises what a plain save raises."""
     verify()
     if not flush():
-        root.flush_directories(where for where in directories([operation]) if where != operation.where)
+        root.fsync_directories(where for where in directories([operation]) if where != operation.where)
     for directory, each in root.visit([operation]):
         check_old(root, directory, each)
         if each.staged is not None:
@@ -46,7 +46,7 @@ def commit_one(
                 raise
     root.notes.steps.append("rename" if operation.staged is not None else "unlink")
     try:
-        root.flush_directories([operation.where])
+        root.fsync_directories([operation.where])
     except OSError as error:
         done = "the change is in place, but its directory"
         raise not_durable(

@@ -122,7 +122,7 @@ class TransactionLife:
         elif operations:
             alone = commit_alone if staging.has_read_dependency else commit_one
             alone(root, operations[0], staging.flusher.flush, staging.verify)
-        staging.settle(operations)
+        staging.forget_published(operations)
         self.receipt = _receipt(self._named, root, operations)
 
     def _throw_away(self, error: BaseException) -> None:

@@ -143,6 +143,6 @@ def flush(root: Root, moves: Iterable[Move]) -> None:
     """Bring the names in the directories that were touched to the device."""
     for where in touched(moves):
         try:
-            root.flush_directories([where])
+            root.fsync_directories([where])
         except (FileNotFoundError, NotADirectoryError):
             pass  # it was moved itself, or is gone

@@ -105,7 +105,7 @@ def _act(root: Root, operations: list[Operation], step: Callable[[Root, Any, Ope
 
 def finalize(root: Root, operations: list[Operation]) -> None:
     """Bring all names to the device; only then remove the journal, and that too."""
-    root.flush_directories(dict.fromkeys(each.where for each in operations))
+    root.fsync_directories(dict.fromkeys(each.where for each in operations))
     journal.remove_journal(root)
     root.flush()
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from typing import Any, Protocol, TypeVar
 
-    from durably._commit.posix.dirops import DirectoryOperations
+    from durably._commit.directory_operations import DirectoryOperations
     from durably._commit.strategy import Routine
     from durably._types import Options
 
@@ -232,7 +232,7 @@ class Root:
 
     # Flushes.
 
-    def flush_directories(self, all_of_them: Iterable[Parts]) -> None:
+    def fsync_directories(self, all_of_them: Iterable[Parts]) -> None:
         """Bring the names in these directories to the device."""
         if self.flushes:
             for where in all_of_them:
@@ -252,7 +252,7 @@ class Root:
         done = len(notes.steps)
         notes.directory = directory
         try:
-            self.routine.settle(notes)
+            self.routine.fsync_directory(notes)
         finally:
             notes.directory = None
         del notes.steps[done:]

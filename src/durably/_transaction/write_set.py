@@ -242,7 +242,7 @@ class Staging(Overlay):
                 finally:
                     self.root.leave(directory)
 
-    def settle(self, operations: list[Operation]) -> None:
+    def forget_published(self, operations: list[Operation]) -> None:
         """These are published: throw away the trees that are not."""
         published = {each.path for each in operations}
         self.files = {}

@@ -18,8 +18,8 @@ def finish(trees: TreeRoutine, save: PendingTree) -> Receipt:
     size = trees.take_over(save)
     if save.options.durability is not NONE:
         trees.flush(save)
-    trees.publish(save)
-    failure = _settled(trees, save)
+    trees.rename_into_place(save)
+    failure = _fsync_parent(trees, save)
     if failure is None:
         failure = _clear(trees, save)
     else:
@@ -27,11 +27,11 @@ def finish(trees: TreeRoutine, save: PendingTree) -> Receipt:
     return _concluded(trees, save, size, failure)
 
 
-def _settled(trees: TreeRoutine, save: PendingTree) -> OSError | None:
+def _fsync_parent(trees: TreeRoutine, save: PendingTree) -> OSError | None:
     """Flush the new name, at every level that flushes: what is removed afterwards is the old tree."""
     if save.options.durability is not NONE:
         try:
-            trees.settle(save)
+            trees.fsync_directory(save)
         except OSError as error:
             return error
         if save.old is not None and "fsync directory" in save.skipped:
@@ -47,7 +47,7 @@ def _clear(trees: TreeRoutine, save: PendingTree) -> OSError | None:
         except OSError as error:
             _leave(trees, save, "keep_old", f"could not be moved to {save.keep_old}: {error.strerror}")
             return None
-    failure = _settled(trees, save) if save.kept is not None else None
+    failure = _fsync_parent(trees, save) if save.kept is not None else None
     try:
         trees.remove_old(save)
     except OSError as error:
@@ -118,7 +118,7 @@ def _is_known(trees: TreeRoutine, save: PendingTree) -> bool:
 def _finish_quietly(trees: TreeRoutine, save: PendingTree, error: BaseException) -> None:
     # Another exception is on its way, and promises nothing; but what is left is named in it.
     before = dict(save.skipped)
-    if _settled(trees, save) is None:
+    if _fsync_parent(trees, save) is None:
         _clear(trees, save)
     else:
         _leave(trees, save, "remove", "the directory above it could not be flushed")

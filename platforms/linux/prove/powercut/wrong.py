@@ -36,7 +36,7 @@ def without_fsync(path: str, data: bytes) -> None:
     """Rename a file that was not flushed; then the directory is."""
     temporary = _written(path, data, flush=False)
     os.replace(temporary, path)
-    _flush_directory(path)
+    _fsync_directory(path)
 
 
 def rename_only(path: str, data: bytes) -> None:
@@ -71,7 +71,7 @@ def rename_first(path: str, data: bytes) -> None:
     """Rename, and then flush the file and the directory."""
     os.replace(_written(path, data, flush=False), path)
     _flush(path, os.O_RDWR)
-    _flush_directory(path)
+    _fsync_directory(path)
 
 
 def link_first(path: str, data: bytes) -> None:
@@ -111,5 +111,5 @@ def _flush(path: str, flags: int) -> None:
     os.close(fd)
 
 
-def _flush_directory(path: str) -> None:
+def _fsync_directory(path: str) -> None:
     _flush(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY)

@@ -147,7 +147,7 @@ class MacOS(Posix):
             save.skip_flush(name, refusal, NONE)
         save.steps.append("fsync" if refusal else name)
 
-    def flush_directory(self, save: PendingFile, directory: int) -> None:
+    def fsync_names(self, save: PendingFile, directory: int) -> None:
         refusal = self._flush_to_disk(directory, mac.F_FULLFSYNC)
         if refusal:
             save.skip_flush("fsync directory", refusal, CONSISTENT)

@@ -6,8 +6,7 @@ import os
 import stat
 
 from durably._commit.pending import CLOSED
-from durably._commit.posix import cleanup, locks, metadata, private_dir, target, tree_retention
-from durably._commit.posix import publish as _publishing
+from durably._commit.posix import cleanup, locks, metadata, private_dir, rename, target, tree_retention
 from durably._commit.posix.flags import CREATE, DIRECTORY, F_SETFL, PLAIN, PRIVATE, READ, WRITE
 from durably._commit.strategy import Routine
 from durably._system import temp_names
@@ -186,20 +185,20 @@ class Posix(Routine):
         if mode is not None and mode & _SET_ID:
             self.calls.fchmod(save.fd, mode)
 
-    def publish(self, save: PendingFile) -> None:
-        _publishing.publish(self, save)
+    def rename_into_place(self, save: PendingFile) -> None:
+        rename.rename_into_place(self, save)
 
     def is_published(self, save: PendingFile) -> bool:
-        return _publishing.is_published(self.calls, save)
+        return rename.is_published(self.calls, save)
 
     def move_exclusively(self, save: PendingFile, directory: int, name: str) -> None:
         """Move the temporary to a name that must not exist."""
-        _publishing.move_by_link(self, save, directory, name)
+        rename.move_by_link(self, save, directory, name)
 
-    def settle(self, save: PendingFile) -> None:
-        _publishing.settle(self, save)
+    def fsync_directory(self, save: PendingFile) -> None:
+        rename.fsync_directory(self, save)
 
-    def flush_directory(self, save: PendingFile, directory: int) -> None:
+    def fsync_names(self, save: PendingFile, directory: int) -> None:
         """Bring the names in a directory to the device."""
         self.calls.fsync(directory)
 

@@ -10,7 +10,7 @@ from durably._commit.pending import CLOSED
 from durably._commit.posix import private_dir, tree_archive, tree_exchange, tree_retention, tree_versions
 from durably._commit.posix import target as _entry
 from durably._commit.posix.flags import DIRECTORY, NOFOLLOW
-from durably._commit.posix.publish import NO_DIRECTORY_FLUSH
+from durably._commit.posix.rename import NO_DIRECTORY_FLUSH
 from durably._commit.posix.tree_copy import copy_tree
 from durably._commit.posix.tree_walk import flush_tree, measure
 from durably._commit.tree_strategy import TreeRoutine
@@ -190,15 +190,15 @@ class Trees(TreeRoutine):
         save.skipped["witness"] = (
             "others wrote the files and closed them; an earlier write error may be missed"
         )
-        flush_tree(self.posix, save.fd, lambda directory: self._flush_directory(save, directory))
+        flush_tree(self.posix, save.fd, lambda directory: self._fsync_directory(save, directory))
         if save.kept is not None:
-            self._flush_directory(save, save.staging)
+            self._fsync_directory(save, save.staging)
         if save.version is not None and "fsync directory" not in save.skipped:
-            self._flush_directory(save, save.directory)
+            self._fsync_directory(save, save.directory)
         self.finish_flush(save)
         save.steps.append("fsync")
 
-    def _flush_directory(self, save: PendingTree, directory: int) -> None:
+    def _fsync_directory(self, save: PendingTree, directory: int) -> None:
         try:
             self.calls.fsync(directory)
         except OSError as error:
@@ -206,7 +206,7 @@ class Trees(TreeRoutine):
                 raise
             save.skip_flush("fsync directory", f"not supported here: {error.strerror}", NONE)
 
-    def publish(self, save: PendingTree) -> None:
+    def rename_into_place(self, save: PendingTree) -> None:
         save.publishing = True
         if save.version is not None:
             tree_versions.switch(self, save)

@@ -29,7 +29,7 @@ def measure(routine: Posix, top: int, *, early: bool) -> int:
     return size
 
 
-def flush_tree(routine: Posix, top: int, flush_directory: Callable[[int], None]) -> None:
+def flush_tree(routine: Posix, top: int, fsync_names: Callable[[int], None]) -> None:
     """Flush every file and every directory, what lies in a directory before the directory itself."""
     calls = routine.calls
 
@@ -38,7 +38,7 @@ def flush_tree(routine: Posix, top: int, flush_directory: Callable[[int], None])
         if stat.S_ISREG(status.st_mode):
             _with_file(routine, directory, name, calls.fsync)
 
-    walk(routine, top, flush, flush_directory)
+    walk(routine, top, flush, fsync_names)
 
 
 def walk(

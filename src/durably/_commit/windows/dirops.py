@@ -6,7 +6,7 @@ import errno
 import os
 import stat
 
-from durably._commit.posix.dirops import DirectoryOperations, is_numbered
+from durably._commit.directory_operations import DirectoryOperations, is_numbered
 from durably._commit.windows.handles import TAKEN, code
 from durably._commit.windows.paths import split
 from durably._errors import UnsupportedError

@@ -160,7 +160,7 @@ class Windows(Routine):
     def link(self, save: PendingFile) -> None:
         raise NotImplementedError  # every temporary has a name here
 
-    def publish(self, save: PendingFile) -> None:
+    def rename_into_place(self, save: PendingFile) -> None:
         new = self.calls.fstat(save.fd)
         save.identity = (new.st_dev, new.st_ino)
         try:
@@ -202,7 +202,7 @@ class Windows(Routine):
             return True
         return False
 
-    def settle(self, save: PendingFile) -> None:
+    def fsync_directory(self, save: PendingFile) -> None:
         save.skip_flush("fsync directory", _NO_DIRECTORY_FLUSH, CONSISTENT)
 
     # In place, and giving up.

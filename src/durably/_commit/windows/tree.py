@@ -114,7 +114,7 @@ class WindowsTrees(TreeRoutine):
                 self.calls.close(fd)
         save.steps.append("fsync")
 
-    def publish(self, save: PendingTree) -> None:
+    def rename_into_place(self, save: PendingTree) -> None:
         """Rename the tree to the target, which must not exist, or a link to it. Sets ``published``."""
         try:
             if save.fallback is not None:

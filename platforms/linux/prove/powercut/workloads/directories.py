@@ -94,7 +94,7 @@ def unflushed(path: str, contents: Contents) -> None:
     """Exchange a tree that was not flushed; then the directory above it is."""
     staged = _staged(path, contents)
     _exchange(staged, path)
-    _flush_directory(path)
+    _fsync_directory(path)
     shutil.rmtree(staged, ignore_errors=True)
 
 
@@ -104,7 +104,7 @@ def linked_unflushed(path: str, contents: Contents) -> None:
     old = os.readlink(path) if os.path.islink(path) else None
     os.symlink(os.path.basename(staged), link)
     os.replace(link, path)
-    _flush_directory(path)
+    _fsync_directory(path)
     if old is not None:
         shutil.rmtree(os.path.join(os.path.dirname(path), old), ignore_errors=True)
 
@@ -126,7 +126,7 @@ def in_place(path: str, contents: Contents) -> None:
     shutil.rmtree(path, ignore_errors=True)
     os.mkdir(path)
     _fill(path, contents)
-    _flush_directory(path)
+    _fsync_directory(path)
 
 
 def _staged(path: str, contents: Contents) -> str:
@@ -150,7 +150,7 @@ def _fill(directory: str, contents: Contents) -> None:
             file.write(data)
 
 
-def _flush_directory(path: str) -> None:
+def _fsync_directory(path: str) -> None:
     fd = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(fd)

@@ -21,7 +21,7 @@ NO_DIRECTORY_FLUSH = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSY
 NO_LINK = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV}
 
 
-def publish(routine: Posix, save: PendingFile) -> None:
+def rename_into_place(routine: Posix, save: PendingFile) -> None:
     """Rename the temporary over the target, or to it where it must not exist."""
     _close_before_rename(routine, save)
     try:
@@ -107,14 +107,14 @@ def move_by_link(routine: Posix, save: PendingFile, directory: int, name: str) -
     calls.unlink(temporary, dir_fd=save.staging)
 
 
-def settle(routine: Posix, save: PendingFile) -> None:
+def fsync_directory(routine: Posix, save: PendingFile) -> None:
     """Flush the target's directory, and those above it that were made on the way."""
     directories = [parent for parent, _ in save.made]
     if "fsync directory" not in save.skipped:
         directories.append(save.directory)
     for directory in directories:
         try:
-            routine.flush_directory(save, directory)
+            routine.fsync_names(save, directory)
         except OSError as error:
             if error.errno not in NO_DIRECTORY_FLUSH:
                 raise
