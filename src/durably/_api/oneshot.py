@@ -83,9 +83,9 @@ def write_bytes(path: StrPath, data: Buffer, **options: Unpack[SaveOptions]) -> 
     except StoreNamedError:
         save = None
     if save is None:  # here, or the error would be the context of every error of the store
-        from durably._stores import doors
+        from durably._stores import api
 
-        return doors.write_bytes(path, view, options, write_bytes)
+        return api.write_bytes(path, view, options, write_bytes)
     routine = _commit.routine()
     try:
         routine.locate(save)

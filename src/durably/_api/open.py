@@ -118,7 +118,7 @@ def open(  # noqa: A001 # as gzip.open
         )
     except StoreNamedError:
         pass
-    from durably._stores import doors
+    from durably._stores import api
 
     how = (mode, encoding, errors, newline, buffering)
-    return doors.open_writer(path, how, options, AtomicWriter)
+    return api.open_writer(path, how, options, AtomicWriter)

@@ -44,9 +44,9 @@ def probe(path: StrPath, *, storage_options: Mapping[str, Any] | None = None, fs
         except StoreNamedError:
             pass
     if text is None:
-        from durably._stores import doors
+        from durably._stores import api
 
-        return doors.probe(path, {"storage_options": storage_options, "fs": fs}, probe)
+        return api.probe(path, {"storage_options": storage_options, "fs": fs}, probe)
     routine = _commit.routine()
     directory, unflushed = routine.visit_directory(_directory(text))
     try:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from durably._file.paths import StrPath
     from durably._receipts import Receipt
-    from durably._stores.doors import StagedObject
+    from durably._stores.staged_object import StagedObject
     from durably._types import SaveOptions
 
 
@@ -65,9 +65,9 @@ class staged_path(StagedBlock):  # noqa: N801 # used like a function, as context
         except StoreNamedError:
             target = None
         if target is None:
-            from durably._stores import doors
+            from durably._stores import api
 
-            self._elsewhere = doors.staged(path, options, staged_path)
+            self._elsewhere = api.staged(path, options, staged_path)
 
     def __enter__(self) -> Path:
         if self._elsewhere is None:

@@ -1,4 +1,4 @@
-"""Every door of durably, for what lies at a store. The local doors come here when they meet one."""
+"""What `durably.staged_path` yields for an object of a store."""
 
 from __future__ import annotations
 
@@ -6,74 +6,19 @@ import errno
 import os
 import shutil
 import tempfile
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 from durably._batch import outcomes
-from durably._file.modes import parsed, with_action
 from durably._file.protocol import warn_dropped
-from durably._receipts import Guarantees
-from durably._stores.protocol import StoreSave, fail
 from durably._stores.spool import pour
-from durably._stores.target import located
-from durably._stores.writer import StoreWriter
 from durably._system import fork
-from durably._types import resolve
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
     from types import TracebackType
 
-    from durably._file.writer import AtomicWriter
     from durably._receipts import Receipt
-    from durably._types import SaveOptions
-
-
-def write_bytes(
-    named: Any,
-    view: bytes | memoryview,
-    options: SaveOptions,
-    local: Callable[..., Receipt],
-) -> Receipt:
-    """`durably.write_bytes`. ``local``: that door, for what turns out to be a local file."""
-    left: Any = dict(options)
-    target = located(named, left)
-    if isinstance(target, str):
-        return local(target, view, **left)
-    save = StoreSave(target, resolve(left))
-    save.begin()
-    try:
-        save.write(memoryview(view))
-    except BaseException as error:  # noqa: BLE001 # raised again
-        save.give_up(error)
-        fail(error, save.path)
-    return save.finish()
-
-
-def open_writer(
-    named: Any,
-    how: tuple[str, str | None, str | None, str | None, int],
-    options: SaveOptions,
-    local: Callable[..., AtomicWriter[Any]],
-) -> AtomicWriter[Any]:
-    """`durably.open`. ``how``: mode, encoding, errors, newline, buffering."""
-    mode, encoding, errors, newline, buffering = how
-    checked = parsed(mode, buffering, encoding, errors, newline)
-    left: Any = dict(with_action(options, checked))
-    target = located(named, left)
-    if isinstance(target, str):
-        text = {"encoding": encoding, "errors": errors, "newline": newline}
-        return local(target, mode, buffering=buffering, **text, **left)
-    return StoreWriter(target, checked, left)
-
-
-def staged(named: Any, options: SaveOptions, local: Callable[..., Any]) -> Any:
-    """What `durably.staged_path` does in its place."""
-    left: Any = dict(options)
-    target = located(named, left)
-    if isinstance(target, str):
-        return local(target, **left)
-    return StagedObject(StoreSave(target, resolve(left)))
+    from durably._stores.protocol import StoreSave
 
 
 class StagedObject:
@@ -156,15 +101,3 @@ class StagedObject:
             self._drop(dropped)
             said = f"unfinished save of {self._save.path!r} was discarded: use it in a with block"
             warn_dropped(said, dropped, self)
-
-
-def probe(named: Any, options: dict[str, Any], local: Callable[[str], Guarantees]) -> Guarantees:
-    """`durably.probe`. Nothing is asked of the store, beyond what its client asks when it connects."""
-    target = located(named, options)
-    if isinstance(target, str):
-        return local(target)
-    store, protocol = target.routine, target.fs.protocol
-    kind = cast("str", protocol if isinstance(protocol, str) else protocol[0])
-    readers, crash, durable = store.promises
-    supports = frozenset({"no-replace"} if store.creates_only else ())
-    return Guarantees(target.url, kind, (), store.name, readers, crash, durable, supports)
