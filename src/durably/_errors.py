@@ -47,10 +47,6 @@ class UnsupportedError(_SaveError):
     """
 
 
-class StoreNamedError(UnsupportedError):
-    """A store was named where a local file is expected. The doors that save to stores go on from here."""
-
-
 class NotDurableError(_SaveError):
     """The new file is in place, but it could not be flushed to the end.
 

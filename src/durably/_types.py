@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import errno
 from enum import StrEnum
 from functools import lru_cache
-
-from durably._errors import StoreNamedError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,7 +45,6 @@ NONE, CONSISTENT, DURABLE = LEVELS = tuple(Durability)
 _METADATA = ("preserve", "strict", "fresh")
 _SYMLINKS = ("follow", "replace", "refuse")
 _PERMISSIONS = 0o7777
-_OF_STORES = "storage_options and fs name a store, which cannot do this in one step; nothing was written"
 
 
 class Options:
@@ -75,11 +71,7 @@ class Options:
         permissions: int | None = None,
         make_parents: bool = False,
         allow_in_place: bool = False,
-        storage_options: object = None,
-        fs: object = None,
     ) -> None:
-        if storage_options is not None or fs is not None:
-            raise StoreNamedError(errno.ENOTSUP, _OF_STORES)
         self.durability: Durability = Durability(_one_of("durability", durability, tuple(Durability)))
         self.overwrite: bool = flag("overwrite", overwrite)
         self.metadata: str = _one_of("metadata", metadata, _METADATA)
@@ -97,7 +89,7 @@ def resolve(options: SaveOptions) -> Options:
     try:
         return _resolved(**options)  # pyright: ignore[reportArgumentType] # a dict is not: TypeError
     except TypeError:
-        return Options(**options)  # an unhashable value: let the checks name it
+        return _resolved.__wrapped__(**options)  # an unhashable value: let the checks name it
 
 
 @lru_cache(maxsize=128, typed=True)

@@ -174,9 +174,9 @@ def test_a_wrapper_that_fails_and_closes_commits_nothing(store: Place) -> None:
 
 
 def test_a_save_is_its_own_also_in_a_transaction_of_the_file_system(store: Place) -> None:
-    from durably._stores.target import located
+    from durably._api.dispatch import resolve_target
 
-    target = located(store.url("target"), store.how())
+    target = resolve_target(store.url("target"), store.how())
     assert not isinstance(target, str)
     fs, path = target.fs, target.path
     with pytest.raises(ZeroDivisionError):
@@ -550,12 +550,12 @@ def test_a_forked_child_cannot_commit_and_leaves_no_mark(memory: Local, entry_po
 
 
 def test_what_a_child_lets_go_of_is_not_sent(store: Place) -> None:
+    from durably._api.dispatch import resolve_target
     from durably._stores.protocol import StoreSave
-    from durably._stores.target import located
     from durably._types import Options
 
     store.put("target", OLD)
-    target = located(store.url("target"), store.how())
+    target = resolve_target(store.url("target"), store.how())
     assert not isinstance(target, str)
     save = StoreSave(target, Options())
     save.store.let_go()
@@ -602,9 +602,9 @@ def test_what_a_forked_child_does(memory: Local, monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_store_of_files_says_what_is_wrong(store: Place) -> None:
-    from durably._stores.target import located
+    from durably._api.dispatch import resolve_target
 
-    target = located(store.url("target"), store.how())
+    target = resolve_target(store.url("target"), store.how())
     assert not isinstance(target, str)
     if not issubclass(target.routine, durably.stores.Renamed):
         pytest.skip("has no files")
@@ -625,13 +625,14 @@ def test_a_store_of_files_says_what_is_wrong(store: Place) -> None:
 def test_sshfs_says_what_the_server_cannot_do(monkeypatch: pytest.MonkeyPatch) -> None:
     asyncssh = pytest.importorskip("asyncssh")
     for server in only("sshfs"):
+        from durably._api.dispatch import resolve_target
         from durably._stores import sshfs
-        from durably._stores.target import located
 
         def refuse(self: object) -> None:
             raise asyncssh.SFTPOpUnsupported("no fsync")
 
-        target = located(server.url("target"), server.how())
+        how: Any = server.how()
+        target = resolve_target(server.url("target"), how)
         assert not isinstance(target, str)
         save = target.routine(target.fs, target.path)
         assert isinstance(save, sshfs.Sshfs)
@@ -650,9 +651,10 @@ def test_sshfs_says_what_the_server_cannot_do(monkeypatch: pytest.MonkeyPatch) -
 
 def test_azure_tells_who_has_made_a_blob() -> None:
     for server in only("azure"):
-        from durably._stores.target import located
+        from durably._api.dispatch import resolve_target
 
-        target = located(server.url("not-there"), server.how())
+        how: Any = server.how()
+        target = resolve_target(server.url("not-there"), how)
         assert not isinstance(target, str)
         save = target.routine(target.fs, target.path, fresh=True)
         save.begin()

@@ -15,7 +15,9 @@ import pytest
 
 import durably
 from durably import Batch, BatchError, OutcomeUnknownError, UnsupportedError
+from durably._api.dispatch import resolve_target
 from durably._system import fork
+from durably._types import Options
 from store_fixtures import NEW, OLD, STOP, Broken, BrokenFiles, Local, Place, only
 
 fsspec = pytest.importorskip("fsspec")
@@ -345,8 +347,10 @@ def test_what_comes_late_is_not_saved(memory: Local) -> None:
     other.discard()
     objects = batch._objects
     assert objects is not None
+    target = resolve_target(memory.url("c"), {})
+    assert not isinstance(target, str)
     with pytest.raises(ValueError, match="too late"):
-        objects.write_bytes(memory.url("c"), NEW, {}, lambda *_: None)
+        objects.write_bytes(target, NEW, Options())
     assert names(memory) == []
 
 

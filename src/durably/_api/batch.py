@@ -5,13 +5,14 @@ from __future__ import annotations
 import errno
 
 from durably import _commit
+from durably._api.dispatch import resolve_target
 from durably._batch.group_commit import Group
 from durably._batch.writer import BatchWriter
 from durably._commit.pending import PendingFile
-from durably._errors import BatchError, StoreNamedError
+from durably._errors import BatchError, UnsupportedError
 from durably._file.content import bytes_of, encoded, fill
-from durably._file.modes import parsed
-from durably._file.paths import local
+from durably._file.modes import parsed, with_action
+from durably._file.paths import is_url
 from durably._file.protocol import warn_dropped
 from durably._receipts import BatchReceipt, Receipts
 from durably._system import fork
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from durably._file.modes import TextMode, WriteMode
     from durably._file.paths import StrPath
     from durably._stores.batch import Objects
+    from durably._stores.target import Target
     from durably._types import Options, SaveOptions
 
 _ON_ERROR = ("abort", "continue")
@@ -96,15 +98,23 @@ class Batch:
         size = len(view)
         self._check_open()
         group = self._group
+        target: str | Target
         try:
-            save = PendingFile(
-                local(path), _resolved({**self._options, **options}) if options else self._resolved
-            )
-        except StoreNamedError:
-            save = None
-        if save is None:
-            self._at_stores().write_bytes(path, view, options, self.write_bytes)
+            if type(path) is str and not options and "://" not in path:
+                target = path
+            else:
+                target = self._locate(path, options)
+        except UnsupportedError:
+            raise
+        except OSError:
+            if not group.continue_on_error:
+                raise
             return
+        checked = _resolved({**self._options, **options}) if options else self._resolved
+        if not isinstance(target, str):
+            self._at_stores().write_bytes(target, view, checked)
+            return
+        save = PendingFile(target, checked)
         place = None
         try:
             place = group.enter(save)
@@ -187,12 +197,24 @@ class Batch:
         """
         how = parsed(mode, buffering, encoding, errors, newline)
         self._check_open()
+        target = self._locate(path, options)
+        given: SaveOptions = {**self._options, **options}
+        _resolved(given)
+        if isinstance(target, str):
+            return BatchWriter(self._group, target, how, given)
+        return self._at_stores().open(target, how, resolve(with_action(given, how)))
+
+    def _locate(self, path: StrPath, options: SaveOptions) -> str | Target:
+        """What is named, with the batch's ``storage_options`` if it is a URL."""
+        if self._remote is not None and "fs" not in options and isinstance(path, str) and is_url(path):
+            options.setdefault("storage_options", self._remote)
         try:
-            _resolved(options)
-            return BatchWriter(self._group, path, how, {**self._options, **options})
-        except StoreNamedError:
-            pass
-        return self._at_stores().open(path, how, options, self.open)
+            return resolve_target(path, options)
+        except UnsupportedError:
+            raise
+        except OSError as error:  # the store's client connects
+            self._group.failed[str(error.filename)] = error
+            raise
 
     def _check_open(self) -> None:
         if self._generation != fork.generation:
@@ -207,7 +229,7 @@ class Batch:
 
         with room.making:
             if self._objects is None:
-                self._objects = room.Objects(self._group, _resolved, self._options, self._remote)
+                self._objects = room.Objects(self._group)
             return self._objects
 
     def __enter__(self) -> Self:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from durably import _commit
+from durably._api.dispatch import resolve_target
 from durably._commit.pending import PendingFile
-from durably._errors import StoreNamedError
 from durably._file.content import bytes_of, encoded, fill
-from durably._file.paths import local
 from durably._file.protocol import abandon, finish, stage
 from durably._types import Options, resolve
 
@@ -78,14 +77,13 @@ def write_bytes(path: StrPath, data: Buffer, **options: Unpack[SaveOptions]) -> 
     """
     view: bytes | memoryview = data if isinstance(data, bytes) else bytes_of(data)
     size = len(view)
-    try:
-        save = PendingFile(local(path), resolve(options) if options else _DEFAULTS)
-    except StoreNamedError:
-        save = None
-    if save is None:  # here, or the error would be the context of every error of the store
+    target = resolve_target(path, options)
+    checked = resolve(options) if options else _DEFAULTS
+    if not isinstance(target, str):
         from durably._stores import api
 
-        return api.write_bytes(path, view, options, write_bytes)
+        return api.write_bytes(target, view, checked)
+    save = PendingFile(target, checked)
     routine = _commit.routine()
     try:
         routine.locate(save)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from durably._errors import StoreNamedError
+from durably._api.dispatch import is_local, resolve_target
+from durably._file.modes import parsed, with_action
 from durably._file.writer import AtomicWriter
 
 TYPE_CHECKING = False
@@ -112,13 +113,17 @@ def open(  # noqa: A001 # as gzip.open
     or device, a store that durably has no routine for. In all these cases the target was not changed.
     For the end of the block, see `AtomicWriter.commit`.
     """
-    try:
+    if is_local(path, options):
         return AtomicWriter(
             path, mode, encoding=encoding, errors=errors, newline=newline, buffering=buffering, **options
         )
-    except StoreNamedError:
-        pass
-    from durably._stores import api
+    how = parsed(mode, buffering, encoding, errors, newline)
+    options = with_action(options, how)
+    target = resolve_target(path, options)
+    if isinstance(target, str):
+        return AtomicWriter(
+            target, mode, encoding=encoding, errors=errors, newline=newline, buffering=buffering, **options
+        )
+    from durably._stores.writer import StoreWriter
 
-    how = (mode, encoding, errors, newline, buffering)
-    return api.open_writer(path, how, options, AtomicWriter)
+    return StoreWriter(target, how, options)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 
 from durably import _commit
-from durably._errors import StoreNamedError
-from durably._file.paths import local
+from durably._api.dispatch import resolve_target
 from durably._receipts import Guarantees, Promise
 from durably._system.promises import promises
 
@@ -37,16 +36,11 @@ def probe(path: StrPath, *, storage_options: Mapping[str, Any] | None = None, fs
     For a store (``storage_options``, ``fs``: see `durably.open`) the promises are its routine's, and it
     is asked nothing. UnsupportedError: durably has no routine for it.
     """
-    text = None
-    if storage_options is None and fs is None:
-        try:
-            text = local(path)
-        except StoreNamedError:
-            pass
-    if text is None:
+    text = resolve_target(path, {"storage_options": storage_options, "fs": fs})
+    if not isinstance(text, str):
         from durably._stores import api
 
-        return api.probe(path, {"storage_options": storage_options, "fs": fs}, probe)
+        return api.probe(text)
     routine = _commit.routine()
     directory, unflushed = routine.visit_directory(_directory(text))
     try:

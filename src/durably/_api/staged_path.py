@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from durably import _commit
+from durably._api.dispatch import resolve_target
 from durably._commit.pending import PendingFile
-from durably._errors import StoreNamedError
-from durably._file.paths import local
 from durably._file.protocol import abandon, discard, finish
 from durably._file.staged_block import StagedBlock
 from durably._system import fork
@@ -57,17 +56,15 @@ class staged_path(StagedBlock):  # noqa: N801 # used like a function, as context
 
     def __init__(self, path: StrPath, **options: Unpack[SaveOptions]) -> None:
         super().__init__()
-        self._elsewhere: StagedObject | staged_path | None = None
-        try:
-            target = local(path)
+        self._elsewhere: StagedObject | None = None
+        target = resolve_target(path, options)
+        if isinstance(target, str):
             self._save = PendingFile(target, resolve(options))
             self._routine = _commit.routine()
-        except StoreNamedError:
-            target = None
-        if target is None:
-            from durably._stores import api
+            return
+        from durably._stores import api
 
-            self._elsewhere = api.staged(path, options, staged_path)
+        self._elsewhere = api.staged(target, resolve(options))
 
     def __enter__(self) -> Path:
         if self._elsewhere is None:

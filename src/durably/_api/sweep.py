@@ -7,8 +7,8 @@ import stat
 import time
 
 from durably import _commit
-from durably._errors import StoreNamedError, UnsupportedError
-from durably._file.paths import local
+from durably._api.dispatch import resolve_target
+from durably._errors import UnsupportedError
 from durably._receipts import Swept
 from durably._system import temp_names
 from durably._types import flag
@@ -61,18 +61,11 @@ def sweep(
     if not older_than >= 0:
         raise ValueError(f"older_than must be a number of seconds from 0 up, not {older_than!r}")
     dry_run = flag("dry_run", dry_run)
-    path = None
-    if storage_options is None and fs is None:
-        try:
-            path = local(directory)
-        except StoreNamedError:
-            pass
-    if path is None:
+    path = resolve_target(directory, {"storage_options": storage_options, "fs": fs})
+    if not isinstance(path, str):
         from durably._stores import leftovers
 
-        options = {"storage_options": storage_options, "fs": fs}
-        found = leftovers.sweep(directory, options, older_than, dry_run=dry_run)
-        return sweep(found, older_than, dry_run) if isinstance(found, str) else [Swept(*one) for one in found]
+        return [Swept(*one) for one in leftovers.sweep(path, older_than, dry_run=dry_run)]
     routine = _commit.routine()
     opened = routine.open_directory(path)
     try:

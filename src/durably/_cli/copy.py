@@ -10,11 +10,12 @@ import click
 
 import durably
 from durably._cli.copy_tree import copy_tree
-from durably._cli.copying import Meter, at_store, choose_mode, cloned
+from durably._cli.copying import Meter, choose_mode, cloned
 from durably._cli.options import save_options, saving
 from durably._cli.output import shown
 from durably._cli.report import Report
 from durably._cli.stream import pour
+from durably._file.paths import is_url
 
 if TYPE_CHECKING:
     import io
@@ -76,7 +77,7 @@ def _copied(
     size = os.fstat(reader.fileno()).st_size
     with Meter(size, source) as meter, writer as file:
         report.watch(writer)
-        if at_store(target) or not cloned(reader, file):
+        if is_url(target) or not cloned(reader, file):
             pour(reader, shown(source), file, meter.moved)
     assert writer.receipt is not None
     return writer.receipt

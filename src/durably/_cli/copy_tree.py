@@ -11,9 +11,10 @@ import click
 
 import durably
 from durably._cli import exit_codes
-from durably._cli.copying import Meter, at_store, choose_mode, cloned
+from durably._cli.copying import Meter, choose_mode, cloned
 from durably._cli.output import complain, put_json, shown
 from durably._cli.stream import pour
+from durably._file.paths import is_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,7 +40,7 @@ def copy_tree(
     asked = str(options.get("durability"))
 
     def work() -> int:
-        if not at_store(target):
+        if not is_url(target):
             _refuse_overlap(source, target)
         files = list(_files(source))
         unread: dict[str, OSError] = {}
@@ -99,7 +100,7 @@ def _tell(receipt: durably.BatchReceipt, unread: dict[str, OSError], report: Rep
 
 
 def _below(target: str, name: str) -> str:
-    if at_store(target):
+    if is_url(target):
         return f"{target.rstrip('/')}/{name.replace(os.sep, '/')}"
     return os.path.join(target, name)
 

@@ -12,8 +12,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 from durably import _commit
 from durably._cli.output import shown
-from durably._errors import StoreNamedError
-from durably._file.paths import local
+from durably._file.paths import is_url
 
 if TYPE_CHECKING:
     import io
@@ -26,18 +25,9 @@ _LONG = 0.5
 _PERMISSIONS = 0o777
 
 
-def at_store(target: str) -> bool:
-    """Whether a target is named by a URL."""
-    try:
-        local(target)
-    except StoreNamedError:
-        return True
-    return False
-
-
 def choose_mode(reader: io.FileIO, target: str, options: SaveOptions) -> None:
     """Give a new target the mode of the source, where it is not what a new file gets anyway."""
-    if at_store(target):
+    if is_url(target):
         return  # they have modes of their own, or none
     mode = os.fstat(reader.fileno()).st_mode
     if _keeps_mode(target, options) or options.get("permissions") is not None or not stat.S_ISREG(mode):

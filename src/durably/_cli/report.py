@@ -16,7 +16,6 @@ from durably import (
     RecoveryConflictError,
     RecoveryNeededError,
     TornError,
-    UnsupportedError,
 )
 from durably._cli import exit_codes
 from durably._cli.output import OutputError, complain, put_json, shown
@@ -164,9 +163,8 @@ class Report:
             line += f"; left over: {', '.join(map(shown, leftovers))}"
         complain(line)
         if self.as_json:
-            unsupported = isinstance(error, UnsupportedError)  # whose own kinds are nobody's business
             fields = {
-                "kind": UnsupportedError.__name__ if unsupported else type(error).__name__,
+                "kind": type(error).__name__,
                 "errno": getattr(error, "errno", None),
                 "path": path,
                 "message": message,

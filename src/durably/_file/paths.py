@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 
-from durably._errors import StoreNamedError
+from durably._errors import UnsupportedError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,27 +29,33 @@ _LOCAL_URLS = ("file:", "local:", "durable:")
 def local(path: StrPath) -> str:
     """The path as text, bytes that are not valid in the file system's encoding as surrogates.
 
-    Raises TypeError for what is not a path, and UnsupportedError for a URL: a ``str`` with a scheme
-    of two or more letters and ``://``, or an object of fsspec or universal_pathlib that names a
-    remote file. The doors that save to stores go on from that error.
+    Raises TypeError for what is not a path, and UnsupportedError for what names a store: see `is_remote`.
     """
-    if type(path) is not str:
-        return _converted(path)
-    if "://" in path and _is_url(path):
+    if type(path) is str and "://" not in path:
+        return path
+    if is_remote(path):
         raise _remote(path)
-    return path
+    return as_text(path)
 
 
-def _converted(path: StrPath) -> str:
-    if isinstance(path, bytes):
-        return os.fsdecode(path)
-    # fsspec's OpenFile and universal_pathlib's paths have the file system they belong to.
-    if hasattr(path, "fs") and getattr(path, "protocol", None) not in _LOCAL_PROTOCOLS:
-        raise _remote(path)
-    if isinstance(path, str):
-        return local(_plain(path))
+def as_text(path: StrPath) -> str:
+    """A local path as text."""
     named: os.PathLike[str] = path  # type: ignore[assignment] # TypeError for what is no path
-    return _plain(os.fsdecode(os.fspath(named)))
+    return _plain(os.fsdecode(named))
+
+
+def is_remote(path: StrPath) -> bool:
+    """Whether a store is named: by a URL, or an object of fsspec or universal_pathlib."""
+    # Those have the file system they belong to.
+    if hasattr(path, "fs") and getattr(path, "protocol", None) not in _LOCAL_PROTOCOLS:
+        return True
+    return isinstance(path, str) and is_url(path)
+
+
+def is_url(path: str) -> bool:
+    """Whether a text has a scheme of two or more letters and ``://``."""
+    scheme, colon, _ = path.partition("://")
+    return bool(colon) and len(scheme) > 1 and scheme[0].isalpha() and _SCHEME.issuperset(scheme)
 
 
 def _plain(path: str) -> str:
@@ -57,16 +63,12 @@ def _plain(path: str) -> str:
     return str.__str__(path)
 
 
-def _is_url(path: str) -> bool:
-    scheme = path.partition("://")[0]
-    return len(scheme) > 1 and scheme[0].isalpha() and _SCHEME.issuperset(scheme)
-
-
-def _remote(path: object) -> StoreNamedError:
+def _remote(path: object) -> UnsupportedError:
     message = (
         "names a store, which has no way to do this in one step; save single objects there, and many that "
         "belong together through a table format (Delta Lake, Apache Iceberg); nothing was written"
     )
-    if str(path).startswith(_LOCAL_URLS):
+    named = _plain(path) if isinstance(path, str) else str(path)
+    if named.startswith(_LOCAL_URLS):
         message = "is a URL, and a local directory is named by its path here; nothing was written"
-    return StoreNamedError(errno.ENOTSUP, message, str(path))
+    return UnsupportedError(errno.ENOTSUP, message, named)

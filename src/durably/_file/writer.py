@@ -7,11 +7,12 @@ import errno
 from durably import _commit
 from durably._commit.pending import PendingFile
 from durably._file.modes import parsed, with_action
+from durably._file.options import resolve_local
 from durably._file.paths import local
 from durably._file.protocol import abandon, discard, finish, stage_stream, warn_dropped
 from durably._file.stream import Life
 from durably._system import fork
-from durably._types import resolve
+from durably._types import Options
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from durably._types import SaveOptions
 
 _OPEN, _COMMITTED, _DISCARDED = "open", "committed", "discarded"
+_DEFAULTS = Options()
 
 
 class AtomicWriter(Life["F_co"]):
@@ -128,8 +130,8 @@ class AtomicWriter(Life["F_co"]):
         self.receipt = None
         self._entered = False
         how = parsed(mode, buffering, encoding, errors, newline)
-        target = local(path)
-        self._save = save = PendingFile(target, resolve(with_action(options, how)), held=True)
+        target, chosen = local(path), with_action(options, how)
+        self._save = save = PendingFile(target, resolve_local(chosen) if chosen else _DEFAULTS, held=True)
         self._routine = _commit.routine()
         self._generation = fork.generation
         try:

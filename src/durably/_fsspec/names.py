@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from durably import _commit
 from durably._commit.pending import PendingFile
-from durably._errors import StoreNamedError, not_durable
-from durably._file.paths import local
+from durably._errors import not_durable
+from durably._file.paths import as_text, is_url
 from durably._file.protocol import abandon
 from durably._system import temp_names
 from durably._types import DURABLE, NONE, resolve
@@ -45,10 +45,9 @@ def without_protocol(path: object, protocols: tuple[str, ...]) -> object:
         for start in (f"{protocol}://", f"{protocol}:"):
             if path.startswith(start):
                 return path[len(start) :]
-    try:
-        return local(path)
-    except StoreNamedError:
-        raise ValueError(f"{path!r} is a URL of another file system than {protocols[0]}://") from None
+    if is_url(path):
+        raise ValueError(f"{path!r} is a URL of another file system than {protocols[0]}://")
+    return as_text(path)
 
 
 def is_temporary(path: str) -> bool:

@@ -12,25 +12,20 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from durably._batch import outcomes
-from durably._errors import OutcomeUnknownError, UnsupportedError
-from durably._file.modes import with_action
+from durably._errors import OutcomeUnknownError
 from durably._receipts import BatchReceipt, Receipts
 from durably._stores.object_writer import ObjectWriter
 from durably._stores.protocol import StoreSave
 from durably._stores.spool import pour
-from durably._stores.target import located
 from durably._system import fork
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from durably._batch.group_commit import Group
-    from durably._batch.writer import BatchWriter
     from durably._file.modes import Mode
     from durably._receipts import Receipt
     from durably._stores.spool import Spool
     from durably._stores.target import Target
-    from durably._types import Options, SaveOptions
+    from durably._types import Options
 
 _AT_ONCE = 8
 """Objects that are on their way at a time."""
@@ -69,13 +64,8 @@ class Waiting:
 class Objects:
     """All objects of one batch. Their errors go to the group's, by URL."""
 
-    def __init__(
-        self, group: Group, resolve: Callable[[SaveOptions], Options], options: SaveOptions, storage: Any
-    ) -> None:
+    def __init__(self, group: Group) -> None:
         self.group = group
-        self._resolve = resolve
-        self._options = options
-        self._storage = storage
         self._directory = os.path.abspath(
             tempfile.mkdtemp(prefix="durably-batch-")
         )  # it is, since Python 3.12
@@ -87,23 +77,9 @@ class Objects:
 
     # Adding.
 
-    def write_bytes(
-        self, named: Any, view: bytes | memoryview, options: SaveOptions, local: Callable[..., None]
-    ) -> None:
-        """`durably.Batch.write_bytes`. ``local``: that door, for what turns out to be a local file."""
-        left = self._merged(named, options)
-        try:
-            target = self._located(named, left)
-        except UnsupportedError:
-            raise
-        except OSError:
-            if self.group.continue_on_error:
-                return
-            raise
-        if isinstance(target, str):
-            local(target, view, **left)
-            return
-        entry = self._enter(StoreSave(target, self._resolve(left)))
+    def write_bytes(self, target: Target, view: bytes | memoryview, options: Options) -> None:
+        """`durably.Batch.write_bytes`."""
+        entry = self._enter(StoreSave(target, options))
         try:
             with open(entry.kept, "xb") as file:
                 file.write(view)
@@ -111,32 +87,9 @@ class Objects:
         except BaseException as error:  # noqa: BLE001 # raised again
             self.drop(entry, error)
 
-    def open(
-        self, named: Any, how: Mode, options: SaveOptions, local: Callable[..., BatchWriter[Any]]
-    ) -> BatchWriter[Any]:
-        """`durably.Batch.open`. ``local``: that door, for what turns out to be a local file."""
-        left = self._merged(named, options)
-        target = self._located(named, left)
-        if isinstance(target, str):
-            text = {"encoding": how.encoding, "errors": how.errors, "newline": how.newline}
-            return local(target, how.mode, buffering=how.buffering, **text, **left)
-        return ObjectWriter(self, self._enter(StoreSave(target, self._resolve(with_action(left, how)))), how)
-
-    def _merged(self, named: Any, options: SaveOptions) -> Any:
-        """The options of one object; the batch's own ``storage_options`` are for URLs."""
-        given = {**self._options, **options}
-        if self._storage is not None and isinstance(named, str) and "fs" not in options:
-            given.setdefault("storage_options", self._storage)
-        return given
-
-    def _located(self, named: Any, options: dict[str, Any]) -> Target | str:
-        try:
-            return located(named, options)
-        except UnsupportedError:
-            raise
-        except OSError as error:  # it connects
-            self.group.failed[str(error.filename)] = error
-            raise
+    def open(self, target: Target, how: Mode, options: Options) -> ObjectWriter:
+        """`durably.Batch.open`."""
+        return ObjectWriter(self, self._enter(StoreSave(target, options)), how)
 
     def _enter(self, save: StoreSave) -> Waiting:
         fs: Any = save.store.fs

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from durably._errors import UnsupportedError
 from durably._stores.protocol import fail
 from durably._stores.rename import Renamed
-from durably._stores.target import located
 from durably._system import temp_names
 
 if TYPE_CHECKING:
@@ -23,14 +22,8 @@ if TYPE_CHECKING:
     Found = tuple[str, bool, str]
 
 
-def sweep(named: Any, options: dict[str, Any], older_than: float, *, dry_run: bool) -> list[Found] | str:
-    """What `durably.sweep` found at a store: each a path, whether it was removed, and the reason.
-
-    A str: a local directory after all.
-    """
-    target = located(named, options)
-    if isinstance(target, str):
-        return target
+def sweep(target: Target, older_than: float, *, dry_run: bool) -> list[Found]:
+    """What `durably.sweep` found at a store: each a path, whether it was removed, and the reason."""
     if issubclass(target.routine, Renamed):
         leftovers = _temporaries(target, target.routine(target.fs, target.path))
     elif target.routine.name == "S3 upload":

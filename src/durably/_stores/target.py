@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from durably._errors import UnsupportedError
 from durably._stores.protocol import fail
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from durably._stores.store import Store
     from durably._types import SaveOptions
 
-    Options = dict[str, Any]
-
 _ASYNCHRONOUS = "its file system was made with asynchronous=True, for coroutines alone; leave that out"
 
 
@@ -42,15 +40,13 @@ class Target:
         self.url = url
 
 
-def located(named: Any, options: Options) -> Target | str:
-    """Find the store, and take ``storage_options`` and ``fs`` out of the options.
+def located(named: Any, options: SaveOptions, storage: Mapping[str, Any] | None, fs: Any) -> Target | str:
+    """Find the store of what `durably.open` takes for one. ``options``: the others, checked before all else.
 
     A str: a path of the local files after all. Raises UnsupportedError, TypeError or ValueError, and
     what the client raises when it connects; nothing is written.
     """
-    storage = options.pop("storage_options", None)
-    fs = options.pop("fs", None)
-    resolve(cast("SaveOptions", options))  # before anything is connected to
+    resolve(options)
     if fs is None and isinstance(named, str):
         target = _of_url(str.__str__(named), storage)  # an Enum's member shows its name, and means its value
         if isinstance(target, str) and storage:

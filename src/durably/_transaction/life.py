@@ -6,6 +6,7 @@ import os
 from _thread import RLock  # threading costs more, and has nothing that is needed here
 
 from durably import _commit
+from durably._file.options import resolve_local
 from durably._file.paths import local
 from durably._file.protocol import achieved_level, note_leftovers, warn_dropped
 from durably._receipts import TransactionReceipt
@@ -15,7 +16,7 @@ from durably._transaction.commit_one import commit_alone, commit_one
 from durably._transaction.recover import recover_standing
 from durably._transaction.root import Root
 from durably._transaction.write_set import Staging
-from durably._types import NONE, resolve
+from durably._types import NONE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ class TransactionLife:
         if options.get("allow_in_place"):
             raise ValueError("a Transaction has no allow_in_place: every file of it is renamed into place")
         self._options: SaveOptions = {"make_parents": True, **options}
-        self._resolved: Options = resolve(self._options)
+        self._resolved: Options = resolve_local(self._options)
         self._lock = RLock()
         self.receipt: TransactionReceipt | None = None
 

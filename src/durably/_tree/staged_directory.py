@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from durably import _commit
 from durably._commit.pending import PendingTree
+from durably._file.options import resolve_local
 from durably._file.paths import local
 from durably._file.staged_block import StagedBlock
 from durably._system import fork
 from durably._tree.protocol import abandon, discard, finish
-from durably._types import resolve
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ class staged_directory(StagedBlock):  # noqa: N801 # used like a function, as co
 
 
 def _checked(options: SaveOptions) -> Options:
-    checked = resolve(options)
+    checked = resolve_local(options)
     if checked.allow_in_place:
         raise ValueError("allow_in_place rewrites a file; there is no such thing for a directory")
     if "symlinks" in options and checked.symlinks != "refuse":
