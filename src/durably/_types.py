@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from typing import Any, Literal, TypedDict
 
     class SaveOptions(TypedDict, total=False):
-        """The options that every door takes; see `durably.open` for their meaning."""
+        """The options that every save takes; see `durably.open` for their meaning."""
 
         durability: Durability | Literal["none", "consistent", "durable"]
         overwrite: bool

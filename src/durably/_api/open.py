@@ -76,7 +76,7 @@ def open(  # noqa: A001 # as gzip.open
     ``encoding``, ``errors``, ``newline``, ``buffering``: as for the builtin ``open``, but for the
     encoding's default, "utf-8", and a larger buffer, 64 KiB.
 
-    Options, the same for every door:
+    Options, the same for every function:
 
     ``durability``: a `Durability` or its name; "durable" by default.
     ``overwrite``: True (the default), or False: create only. FileExistsError if the target exists, at
