@@ -7,7 +7,6 @@ import copy
 import errno
 import gzip
 import io
-import logging
 import ntpath
 import os
 import pickle
@@ -19,14 +18,13 @@ import pytest
 
 pytest.importorskip("fsspec", reason="fsspec is not installed")
 
-import durably
 import entry_points
-from capabilities import needs_linux, needs_posix, needs_symlinks
+from capabilities import needs_posix, needs_symlinks
 from disk import Refusing
 from durably import filesystem
 from durably._fsspec import write_set
 from durably._system import fork
-from durably.testing import RecordingSyscalls, Syscalls, every_failure, use
+from durably.testing import RecordingSyscalls, use
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -279,44 +277,6 @@ def test_removing_what_another_has_removed_with_its_directory(path: Path, fs: An
     assert not temporaries(path.parent)
 
 
-def test_what_cannot_be_put_back_is_told(path: Path, fs: Any) -> None:
-    path.write_bytes(OLD)
-    moved = path.parent / "moved"
-    with pytest.raises(BrokenError) as raised, fs.transaction:
-        fs.mv(path, moved)
-        moved.unlink()
-        raise BrokenError
-    (note,) = raised.value.__notes__
-    note = note.replace("\\", "/")
-    assert path.as_posix() in note
-    assert moved.as_posix() in note
-    with pytest.raises(durably.RecoveryConflictError, match="is gone"):
-        fs.recover(path.parent)
-    (log,) = temporaries(path.parent)
-    log.unlink()
-    assert fs.recover(path.parent).outcome == "nothing"
-
-
-def test_what_cannot_be_thrown_aside_is_left_over_and_told(
-    path: Path, fs: Any, caplog: pytest.LogCaptureFixture
-) -> None:
-    path.write_bytes(OLD)
-    with (
-        use(Refusing(unlink=errno.EIO)),
-        caplog.at_level(logging.WARNING, "durably.filesystem"),
-        fs.transaction,
-    ):
-        fs.rm(path)
-    left = temporaries(path.parent)
-    assert len(left) == 2
-    assert OLD in [each.read_bytes() for each in left]
-    assert not path.exists()
-    assert all(each.name in caplog.text for each in left)
-    assert "is committed" in caplog.text
-    assert fs.recover(path.parent).outcome == "nothing"  # its log is over
-    assert not path.exists()
-
-
 @pytest.mark.parametrize("broken", [False, True], ids=["committed", "broken off"])
 def test_a_forked_child_leaves_its_parents_staging_alone(
     broken: bool, path: Path, fs: Any, monkeypatch: pytest.MonkeyPatch
@@ -338,32 +298,3 @@ def test_a_forked_child_leaves_its_parents_staging_alone(
     assert path.read_bytes() == OLD
     core._staging.discard()
     core._staging.close()
-
-
-@needs_linux
-def test_what_was_removed_is_kept_while_the_journal_stands(path: Path) -> None:
-    fs = made()
-    root = path.parent
-    names = ("a", "b")
-    turns: Any = every_failure(dict.fromkeys(vars(Syscalls()), (errno.EIO,)))
-    with contextlib.closing(turns):
-        for _ in turns:
-            for each in os.listdir(root):
-                (root / each).unlink()
-            for name in (*names, "gone"):
-                (root / name).write_bytes(OLD)
-            try:
-                with fs.transaction:
-                    fs.pipe({str(root / name): NEW for name in names})
-                    fs.rm(root / "gone")
-            except durably.RecoveryNeededError:
-                break
-            except OSError:
-                pass
-        else:
-            pytest.fail("no turn needed a recovery")
-    assert OLD in [each.read_bytes() for each in temporaries(root)]
-    fs.recover(root)
-    shown = files(root)
-    shown = {name: each for name, each in shown.items() if not name.startswith(".durably-")}
-    assert shown in (dict.fromkeys((*names, "gone"), OLD), dict.fromkeys(names, NEW))

@@ -350,20 +350,6 @@ def test_a_damaged_journal_is_refused(root: Path) -> None:
     assert durably.recover(root).outcome == "finished"
 
 
-def test_a_log_of_another_name_is_refused(root: Path) -> None:
-    """A journal names the log that goes with it, and could name any file."""
-    _interrupted(root)
-    whole = (root / JOURNAL).read_bytes()
-    before = held(root)
-    for log, reason in (("a", "not a name of a log"), (5, "of another type")):
-        _rewritten(root, lambda fields, log=log: fields.update(log=log))  # type: ignore[misc] # of any type
-        with pytest.raises(durably.RecoveryNeededError, match=reason):
-            durably.recover(root)
-        assert held(root) == before
-    (root / JOURNAL).write_bytes(whole)
-    assert durably.recover(root).outcome == "finished"
-
-
 def _rewritten(root: Path, change: Callable[[dict[str, Any]], None]) -> None:
     """Change a journal as somebody would who can compute its checksum."""
     fields = json.loads((root / JOURNAL).read_bytes().partition(b"\n")[2])

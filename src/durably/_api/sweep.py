@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from durably._system.temp_names import Maker
 
 
-_LOG = "it tells what an interrupted transaction had moved: durably.recover the directory"
 # Mounted by one kernel alone: what is from before its boot has no living maker anywhere.
 _LOCAL = {"ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "tmpfs", "ramfs", "overlay", "vfat", "exfat"}
 
@@ -86,7 +85,7 @@ class _Place:
         self.here = temp_names.this_process()
         self.is_local = routine.file_system(directory).kind in _LOCAL
         self.needed: dict[str, bool] = {}
-        """Whether a journal or a log may need what a maker has left, who is dead and writes no other."""
+        """Whether a journal may need what a maker has left, who is dead and writes no other."""
 
 
 def _swept(place: _Place, older_than: float, dry_run: bool) -> list[Swept]:
@@ -109,16 +108,14 @@ def _treat(
         age = time.time() - max(status.st_mtime, status.st_ctime)
         if age < older_than:
             return False, f"changed {age:.0f} seconds ago"
-        if kind == "u" or not _is_of_kind(kind, status.st_mode):
-            return False, _LOG if kind == "u" else "not what durably makes under such a name"
+        if not _is_of_kind(kind, status.st_mode):
+            return False, "not what durably makes under such a name"
         dead, reason = _is_dead(place, kind, maker)
         if dead is None:
             return _take(place, kind, name, dry_run)
         retained = place.routine.retention_reason(place.directory, name) if dead else ""
         if dead and kind == "t" and _is_needed(place, maker):
-            retained = (
-                "the journal or log of an interrupted transaction may need it: durably.recover its root"
-            )
+            retained = "the journal of an interrupted transaction may need it: durably.recover its root"
         dead, reason = dead and not retained, retained or reason
         if dead and not dry_run:
             place.routine.remove_entry(place.directory, name)
@@ -143,12 +140,12 @@ def _is_needed(place: _Place, dead: Maker) -> bool:
 
 
 def _is_needed_above(place: _Place) -> bool:
-    """Whether a transaction's journal, or its log, is in the directory or in one above on the same mount."""
+    """Whether a transaction's journal is in the directory or in one above on the same mount."""
     routine = place.routine
     entries = routine.directory_operations()
     directory = entries.enter(place.directory, ".")
     try:
-        while not (_has_journal(routine, directory) or _has_log(routine, directory)):
+        while not _has_journal(routine, directory):
             try:
                 above = entries.enter(directory, "..")
             except UnsupportedError:
@@ -171,10 +168,6 @@ def _has_journal(routine: Routine, directory: Any) -> bool:
     return True
 
 
-def _has_log(routine: Routine, directory: Any) -> bool:
-    return any(temp_names.is_of(each, "u") for each in routine.calls.listdir(directory))
-
-
 def _is_dead(place: _Place, kind: temp_names.Kind, maker: Maker) -> tuple[bool | None, str]:
     """Whether the maker is proven dead, and why, or why not. None: only a lock can tell."""
     here = place.here
@@ -193,22 +186,22 @@ def _take(place: _Place, kind: temp_names.Kind, name: str, dry_run: bool) -> tup
     """Remove what nobody has locked."""
     try:
         if kind == "b":
-            try_lock = place.routine.try_lock_directory(place.directory)
+            lock = place.routine.try_lock_directory(place.directory)
         else:
-            try_lock = place.routine.try_lock(place.directory, name)
+            lock = place.routine.try_lock(place.directory, name)
     except FileNotFoundError:
         return True, "gone by itself"
     except OSError as error:
         return False, f"its lock cannot be tested: {error.strerror}"
-    if try_lock is None:
+    if lock is None:
         return False, "it is locked by a process that cannot be seen from here"
     try:
         retained = place.routine.retention_reason(place.directory, name)
     except BaseException:
-        place.routine.unlock_claimed(try_lock)
+        place.routine.unlock_claimed(lock)
         raise
     if dry_run or retained:
-        place.routine.unlock_claimed(try_lock)
+        place.routine.unlock_claimed(lock)
         return not retained, retained or "its lock is free"
-    place.routine.remove_locked(place.directory, name, try_lock)
+    place.routine.remove_locked(place.directory, name, lock)
     return True, "its lock is free"

@@ -63,14 +63,6 @@ class DirectoryOperations(ABC):
     def unlock(self, lock: Any) -> None:
         """Let go of a lock."""
 
-    def hold(self, fd: int) -> bool:
-        """Keep a new file from `Routine.try_lock`. False: a claim was faster, and removes it."""
-        return True  # the open handle is the lock, on Windows
-
-    def claimed(self, try_lock: Any) -> Any:
-        """What is left of a claim where the file can be read."""
-        return try_lock
-
     @abstractmethod
     def close_after_fork(self, handles: list[Any]) -> None:
         """Close the directories and locks of the parent in a forked child. A lock stays the parent's."""

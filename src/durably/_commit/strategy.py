@@ -262,15 +262,15 @@ class Sweeping(Directories):
     def try_lock(self, directory: Any, name: str) -> Any:
         """Lock a temporary that is to be swept; None if its maker holds it. OSError: cannot tell."""
 
-    def remove_locked(self, directory: Any, name: str, try_lock: Any) -> None:
+    def remove_locked(self, directory: Any, name: str, lock: Any) -> None:
         """Remove what `try_lock` has locked, before its maker can lock it after all; and let go of it."""
         try:
             self.remove_entry(directory, name)
         finally:
-            self.unlock_claimed(try_lock)
+            self.unlock_claimed(lock)
 
     @abstractmethod
-    def unlock_claimed(self, try_lock: Any) -> None:
+    def unlock_claimed(self, lock: Any) -> None:
         """Let go of what `try_lock` gave."""
 
 

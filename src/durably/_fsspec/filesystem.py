@@ -135,9 +135,8 @@ class DurableFileSystem(ManyFiles, metaclass=OneSpelling):
     def recover(self, path: Any) -> Recovered:
         """Finish or undo what crashes have interrupted: `durably.recover`, for each directory from here down.
 
-        A transaction that was not being committed yet is undone: what it had removed or moved is put
-        back. Links are not followed, and nothing beyond a mount is looked at. Returns one `Recovered`,
-        whose outcome is "undone" if anything was. Raises what `durably.recover` raises.
+        Links are not followed, and nothing beyond a mount is looked at. Returns one `Recovered`, whose
+        outcome is "undone" if anything was. Raises what `durably.recover` raises.
         """
         return recover_below(self._strip_protocol(path))
 

@@ -17,11 +17,10 @@ class DurableTransaction(Transaction):  # type: ignore[misc]
 
     What is written is staged beside its target and seen by nobody, the block included, until the block
     ends; but a file that is opened again goes on from what is staged. An exception throws everything
-    away. A file whose own block failed is no part of it. What is moved or removed is so at once, and
-    put back if the transaction comes to nothing, after a crash by `DurableFileSystem.recover`;
-    directories that are made stay. The commit raises what that of a `durably.Transaction` does, whose
-    root is the directory that all files have in common; if it was broken off,
-    `DurableFileSystem.recover` finishes or undoes it.
+    away. A file whose own block failed is no part of it. What is moved or removed is so at once, outside the
+    transaction, as in fsspec itself; directories that are made stay. The commit raises what that of a
+    `durably.Transaction` does, whose root is the directory that all files have in common; if it was
+    broken off, `DurableFileSystem.recover` finishes or undoes it.
 
     A write is a part of the transaction if it comes from where the block was entered, or from a thread
     that Python did not start (Arrow, duckdb); other threads write for themselves, and so does a forked

@@ -24,15 +24,15 @@ def recover_below(path: str) -> Recovered:
 
 
 def _interrupted(top: str) -> Iterator[str]:
-    """The directories, as paths below the top, in which a transaction has left something, the upper first."""
+    """The directories, as paths below the top, in which a journal stands, the upper first."""
     device = os.stat(top).st_dev
     waiting = [""]
     while waiting:
         below = waiting.pop()
         directory = os.path.join(top, below)
-        if _has_something(directory):
+        if os.path.lexists(os.path.join(directory, temp_names.JOURNAL)):
             yield below
-        # Only now: what was put back is looked at as well.
+        # Only now: what a recovery has put there is looked at as well.
         with os.scandir(directory) as entries:
             waiting += [
                 f"{below}/{entry.name}" if below else entry.name
@@ -41,10 +41,6 @@ def _interrupted(top: str) -> Iterator[str]:
             ]
 
 
-def _has_something(directory: str) -> bool:
-    return any(name == temp_names.JOURNAL or temp_names.is_of(name, "u") for name in os.listdir(directory))
-
-
 def _may_look(entry: os.DirEntry[str], device: int) -> bool:
-    """Whether it lies on the same file system, and can be read: nobody else has moved anything there."""
+    """Whether it lies on the same file system, and can be read: nobody else has committed anything there."""
     return entry.stat(follow_symlinks=False).st_dev == device and os.access(entry.path, os.R_OK | os.X_OK)

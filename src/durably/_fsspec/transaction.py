@@ -15,13 +15,12 @@ import warnings
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
-from durably._errors import set_error_path
 from durably._file.content import bytes_of
 from durably._file.modes import parsed, with_action
 from durably._file.protocol import note_leftovers
-from durably._fsspec import names as _entries
-from durably._fsspec.write_set import MovingStaging
-from durably._system import fork, temp_names
+from durably._fsspec import names
+from durably._fsspec.write_set import MovingStaging, shared
+from durably._system import fork
 from durably._transaction.commit import commit
 from durably._transaction.commit_one import commit_one
 from durably._transaction.paths import parts_below
@@ -57,6 +56,7 @@ class TransactionCore:
 
     def __init__(self, options: SaveOptions) -> None:
         self._options = options
+        self._level = resolve(options).durability
         self._lock = threading.RLock()
         self._staging: MovingStaging | None = None
         self._generation = fork.generation
@@ -93,30 +93,39 @@ class TransactionCore:
             stage_bytes(staging, (parts, path), view, resolve({**options, **_MET}))
 
     def remove(self, target: str) -> None:
-        """Take a file or a tree away at once; it is put back if the transaction comes to nothing."""
+        """Remove a file or a tree at once; what is staged there is no part of the transaction any more."""
         with self._lock:
             path = _real(target, _LINKS)
-            staging = self._reaching(os.path.dirname(path))
-            dropped = staging.drop_below(path)
+            staging = self._staged_at(path)
+            dropped = staging is not None and staging.drop_below(path)
             if os.path.lexists(path) or not dropped:
-                try:
-                    _put_aside(staging, path)
-                except OSError as error:
-                    set_error_path(error, target)
-                    raise
+                names.remove(target, self._level)
 
     def move(self, source: str, target: str) -> None:
-        """Rename at once, to be undone if the transaction comes to nothing."""
+        """Rename at once, or in the transaction what is staged and not on the disk yet."""
         with self._lock:
             old, new = _real(source, _LINKS), _real(target, _LINKS)
-            staging = self._reaching(os.path.dirname(old))
-            staging.reach(os.path.dirname(new))
-            if not self._rename_staged(staging, (old, source), (new, target)):
-                try:
-                    _move(staging, old, new)
-                except OSError as error:
-                    set_error_path(error, source)
-                    raise
+            staging = self._staged_at(old)
+            if staging is not None:
+                staging.reach(os.path.dirname(new))
+                if self._rename_staged(staging, (old, source), (new, target)):
+                    return
+            is_directory = stat.S_ISDIR(os.lstat(source).st_mode)
+            names.move(source, target, self._level)
+            if staging is not None and is_directory:
+                staging.carry(parts_below(staging.root.path, old), parts_below(staging.root.path, new))
+            elif (replaced := self._staged_at(new)) is not None:
+                replaced.drop_below(new)
+
+    def _staged_at(self, path: str) -> MovingStaging | None:
+        """The staging, its root above a path, if something may be staged there or below."""
+        staging = self._staging
+        if staging is None:
+            return None
+        common = shared(staging.root.path, path)
+        if common == path:
+            staging.reach(os.path.dirname(path))
+        return staging if common in (path, staging.root.path) else None
 
     def _reached(self, target: str) -> tuple[MovingStaging, Parts]:
         """The staging, and the components of a target from its root."""
@@ -173,11 +182,6 @@ class TransactionCore:
         dropped = staging.root.notes.skipped.get("remove")
         if dropped:
             _log.warning("the transaction is committed; of what it has staged is %s", dropped)
-        left = staging.log.discard_asides()
-        if left:
-            _log.warning(
-                "the transaction is committed; what it has removed is left over: %s", ", ".join(left)
-            )
 
     def __del__(self) -> None:
         if self._is_open and self._staging is not None and self._generation == fork.generation:
@@ -193,7 +197,7 @@ def _place(path: str, options: SaveOptions) -> str:
     except FileNotFoundError:
         if not checked.make_parents:
             raise
-    _entries.make_directories(os.path.dirname(path), checked.durability)
+    names.make_directories(os.path.dirname(path), checked.durability)
     return _real(path, options)
 
 
@@ -210,63 +214,20 @@ def _real(path: str, options: SaveOptions) -> str:
 
 def _commit_staged(staging: MovingStaging) -> None:
     if staging.writing:
-        names = ", ".join(sorted(staging.root.full(parts) for parts in staging.writing))
-        message = f"still being written at the end of the transaction: {names}"
+        unfinished = ", ".join(sorted(staging.root.full(parts) for parts in staging.writing))
+        message = f"still being written at the end of the transaction: {unfinished}"
         raise ValueError(f"{message}; no file was changed")
     operations = staging.operations()
-    has_moved = staging.log.name is not None
-    if len(operations) > 1 or (operations and has_moved):
-        commit(staging.root, operations, staging.flush, staging.verify)
+    if len(operations) > 1:
+        commit(staging.root, operations, staging.flusher.flush, staging.verify)
     elif operations:
-        commit_one(staging.root, operations[0], staging.flush, staging.verify)
-    elif has_moved:
-        staging.log.flush()
-        staging.log.end()
+        commit_one(staging.root, operations[0], staging.flusher.flush, staging.verify)
     staging.forget_published(operations)
-
-
-def _put_aside(staging: MovingStaging, path: str) -> Parts:
-    """Give what lies at a path the name of a temporary, beside it. Returns where that is."""
-    parts = parts_below(staging.root.path, path)
-    aside = (*parts[:-1], temp_names.fresh("t"))
-    staging.log.move(parts, aside)
-    return aside
-
-
-def _move(staging: MovingStaging, source: str, target: str) -> None:
-    is_directory = stat.S_ISDIR(os.lstat(source).st_mode)
-    if source == target:
-        return
-    if staging.root.flushes:
-        _entries.flush_content(staging.root.routine, source)
-    old, new = parts_below(staging.root.path, source), parts_below(staging.root.path, target)
-    aside = _put_aside(staging, target) if os.path.lexists(target) and not is_directory else None
-    try:
-        staging.log.move(old, new)
-    except BaseException as error:
-        if aside is not None:
-            try:
-                staging.log.move(aside, new)
-            except OSError as failure:
-                error.add_note(f"durably: {target} is back only if the transaction fails: {failure.strerror}")
-        raise
-    staging.drop_below(target)
-    if is_directory:
-        staging.carry(old, new)
-    else:
-        staging.drop_below(source)  # what was met there is gone
 
 
 def _take_back(staging: MovingStaging, error: BaseException) -> None:
     if staging.root.unfinished:
-        return  # the journal stands, and a recovery ends what it says; then what the log says
+        return  # the journal stands, and a recovery ends what it says
     left = staging.discard()
     if left:
         note_leftovers(error, left, "could not be removed")
-    try:
-        staging.log.put_back()
-    except OSError as failure:
-        error.add_note(
-            f"durably: what was removed or moved could not all be put back ({failure.strerror}); nothing of "
-            f"it is lost: remove the cause, and recover {staging.root.path}"
-        )

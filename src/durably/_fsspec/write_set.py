@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from durably import _commit
 from durably._errors import UnsupportedError
-from durably._transaction.move_log import MoveLog
 from durably._transaction.paths import parts_below, split
 from durably._transaction.root import Root
 from durably._transaction.write_set import Staging
@@ -29,7 +28,6 @@ class MovingStaging(Staging):
         self._anchor: Root = self.root
         """Opened before the first write, and so a witness of what fails; see Flusher."""
         self._saves: list[StagedSave] = []
-        self.log = MoveLog(self.root)
 
     def begin(
         self, parts: Parts, path: str, options: Options, precondition: Precondition, *, private: bool = False
@@ -59,13 +57,7 @@ class MovingStaging(Staging):
             raise UnsupportedError(errno.EXDEV, f"{message}; nothing was written", directory)
         root = Root(self.root.routine, common, self._options)
         down = split(os.path.relpath(self.root.path, common))
-        try:
-            self.log.move_up(root, down)
-        finally:
-            if self.log.root is root:
-                self._move(root, down)
-            else:
-                root.close()
+        self._move(root, down)
 
     def _move(self, root: Root, down: Parts) -> None:
         if self.root is not self._anchor:
@@ -89,11 +81,6 @@ class MovingStaging(Staging):
                 self.left += self.root.discard([(parts[:-1], file.staged)])
         return found
 
-    def flush(self) -> bool:
-        """Bring what is staged to the device, and what was moved. True: all names as well."""
-        self.log.flush()
-        return self.flusher.flush()
-
     def carry(self, old: Parts, new: Parts) -> None:
         """A directory is moved, with what is staged in it."""
 
@@ -107,9 +94,9 @@ class MovingStaging(Staging):
             save.parts = moved(save.parts)
 
     def close(self) -> None:
-        """Close the log and the roots."""
+        """Close the files and the roots."""
         with ExitStack() as ends:  # an interrupt of one does not keep the others open
-            for end in (self._anchor.close, self.root.close, self.flusher.discard, self.log.close):
+            for end in (self._anchor.close, self.root.close, self.flusher.discard):
                 ends.callback(end)
 
 

@@ -6,8 +6,7 @@
 written), b (one of many files, closed while their maker has a shared lock on the directory), d (a
 private directory) or v (a version of a directory, which a link may lead to: it is no
 temporary, and its name ends in .tree) or t (what a transaction has staged or kept: a file or a
-directory, which a journal may need) or u (the log of what a transaction of a file system has moved:
-never swept, as `durably.recover` puts that back). The maker is the boot of the kernel, the space of process
+directory, which a journal may need). The maker is the boot of the kernel, the space of process
 numbers, the process number and its start time, in hexadecimal: enough for `durably.sweep` to prove
 that it is dead. The name does not contain the target's, so a name of 255 bytes can be saved; it is
 plain ASCII that stays unique where case is folded, and no reader of ``*.parquet`` trips over it.
@@ -23,7 +22,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Literal
 
-    Kind = Literal["f", "h", "b", "d", "v", "t", "u"]
+    Kind = Literal["f", "h", "b", "d", "v", "t"]
 
 PREFIX = ".durably-"
 SUFFIX = ".tmp"
@@ -55,7 +54,7 @@ class Maker:
 UNKNOWN = "0"
 
 _prefix = ""
-_pools: dict[str, list[str]] = {"f": [], "h": [], "b": [], "d": [], "v": [], "t": [], "u": []}
+_pools: dict[str, list[str]] = {"f": [], "h": [], "b": [], "d": [], "v": [], "t": []}
 
 
 def fresh(kind: Kind) -> str:

@@ -11,7 +11,7 @@ import errno
 from durably._errors import RecoveryNeededError, UnsupportedError
 from durably._file.protocol import note_leftovers
 from durably._system import temp_names
-from durably._transaction import journal, moves_back, recovery
+from durably._transaction import journal, recovery
 from durably._transaction.journal import BACK, FORWARD
 from durably._transaction.operations import identity
 from durably._transaction.redo_undo import found, redo
@@ -212,7 +212,7 @@ def _roll_back(root: Root, operations: list[Operation], error: BaseException) ->
 
 def _conclude(root: Root, operations: list[Operation]) -> None:
     try:
-        _end(root, operations)
+        recovery.finalize(root, operations)
     except OSError as error:
         if root.journaled:
             raise _needed(root, error, error, "all files are new") from error
@@ -220,17 +220,11 @@ def _conclude(root: Root, operations: list[Operation]) -> None:
     except BaseException:
         # Everything is in place: finish it, if that can be, before the exception goes on.
         try:
-            _end(root, operations)
+            recovery.finalize(root, operations)
             recovery.drop(root, operations)
         except OSError:
             pass  # the next transaction, or a recovery, will
         raise
-
-
-def _end(root: Root, operations: list[Operation]) -> None:
-    if root.log is not None:
-        moves_back.remove(root, root.log)  # first: without the journal it would have everything put back
-    recovery.finalize(root, operations)
 
 
 def _needed(root: Root, error: BaseException, failure: OSError, state: str) -> RecoveryNeededError:

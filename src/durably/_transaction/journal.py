@@ -36,8 +36,8 @@ FORWARD, BACK = "forward", "back"
 # To text and back.
 
 
-def encode(direction: str, root: int, operations: list[Operation], log: str | None = None) -> bytes:
-    """The journal's content. ``log``: the name of a log of moves that is over once all is done."""
+def encode(direction: str, root: int, operations: list[Operation]) -> bytes:
+    """The journal's content."""
     import json  # costs as much as the rest of the package, and only a transaction needs it
 
     listed = [
@@ -53,8 +53,6 @@ def encode(direction: str, root: int, operations: list[Operation], log: str | No
         for each in operations
     ]
     fields = {"direction": direction, "root": root, "operations": listed}
-    if log is not None:
-        fields["log"] = log
     body = json.dumps(fields, separators=(",", ":")).encode("ascii")
     head = b"%s %d %08x %d\n" % (_MAGIC, _VERSION, zlib.crc32(body), len(body))
     return head + body
@@ -78,8 +76,8 @@ class _NewerError(ValueError):
     pass
 
 
-def decode(data: bytes) -> tuple[str, int, list[Operation], str | None]:
-    """The direction, the number of the root, the operations, and the log of moves. Raises ValueError."""
+def decode(data: bytes) -> tuple[str, int, list[Operation]]:
+    """The direction, the number of the root, and the operations. Raises ValueError."""
     import json
 
     head, _, body = data.partition(b"\n")
@@ -95,7 +93,7 @@ def decode(data: bytes) -> tuple[str, int, list[Operation], str | None]:
         operations = [_operation(*each) for each in fields["operations"]]
         if fields["direction"] not in (FORWARD, BACK):
             raise _DamagedError("it has no direction")
-        return fields["direction"], int(fields["root"]), operations, _log(fields.get("log"))
+        return fields["direction"], int(fields["root"]), operations
     except (AttributeError, KeyError, TypeError) as error:
         raise _DamagedError(f"a field is missing, or of another type: {error}") from error
 
@@ -118,12 +116,6 @@ def _operation(
     )
 
 
-def _log(name: Any) -> str | None:
-    if name is not None and not temp_names.is_of(name, "u"):
-        raise _DamagedError(f"{name!r} is not a name of a log of moves")
-    return None if name is None else str(name)
-
-
 def _check(component: object) -> None:
     bad = (
         not isinstance(component, str)
@@ -141,8 +133,8 @@ def _known(listed: Any) -> Identity | None:
 # On the disk.
 
 
-def read(root: Root) -> tuple[str, list[Operation], str | None] | None:
-    """The direction, the operations and the log of moves of the journal in a root; None if there is none.
+def read(root: Root) -> tuple[str, list[Operation]] | None:
+    """The direction and the operations of the journal in a root; None if there is none.
 
     Raises RecoveryNeededError where it cannot be acted on.
     """
@@ -153,7 +145,7 @@ def read(root: Root) -> tuple[str, list[Operation], str | None] | None:
     root.check_trusted(temp_names.JOURNAL)
     data = root.content(temp_names.JOURNAL)
     try:
-        direction, number, operations, log = decode(data)
+        direction, number, operations = decode(data)
     except _NewerError as error:
         raise _refused(root, errno.ENOTSUP, error) from error
     except ValueError as error:
@@ -162,7 +154,7 @@ def read(root: Root) -> tuple[str, list[Operation], str | None] | None:
         raise _refused(
             root, errno.EBADMSG, ValueError("it was made in another directory, and moved or copied")
         )
-    return direction, operations, log
+    return direction, operations
 
 
 def _refused(root: Root, number: int, reason: ValueError) -> RecoveryNeededError:
@@ -180,7 +172,7 @@ def write(root: Root, direction: str, operations: list[Operation]) -> None:
     After any exception, `stands` tells whether it is there.
     """
     number = root.routine.lookup(root.directory, ".").st_ino
-    data = memoryview(encode(direction, number, operations, root.log))
+    data = memoryview(encode(direction, number, operations))
     temporary = temp_names.fresh("t")
     try:
         _make(root, temporary, data)

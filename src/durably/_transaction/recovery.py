@@ -7,7 +7,7 @@ import os
 
 from durably._errors import RecoveryConflictError, RecoveryNeededError
 from durably._system import temp_names
-from durably._transaction import journal, moves_back
+from durably._transaction import journal
 from durably._transaction.journal import FORWARD
 from durably._transaction.redo_undo import (
     CONFLICT,
@@ -42,9 +42,9 @@ def recover(root: Root) -> tuple[Outcome, list[Operation]]:
     standing = journal.read(root)
     if standing is None:
         return "nothing", []
-    direction, operations, log = standing
+    direction, operations = standing
     try:
-        if direction == FORWARD and finish(root, operations, log):
+        if direction == FORWARD and finish(root, operations):
             return "finished", operations
         if direction != FORWARD:
             roll_back(root, operations)
@@ -56,11 +56,8 @@ def recover(root: Root) -> tuple[Outcome, list[Operation]]:
     return "undone", operations
 
 
-def finish(root: Root, operations: list[Operation], log: str | None = None) -> bool:
-    """Do what is left to be done. False: nothing had been done, and cannot be; it is given up.
-
-    ``log``: what had been moved before stays so. If it is given up, it is still to be put back.
-    """
+def finish(root: Root, operations: list[Operation]) -> bool:
+    """Do what is left to be done. False: nothing had been done, and cannot be; it is given up."""
     states = _states(root, operations, redo_state)
     conflicts = _those(states, CONFLICT)
     lost = _those(states, LOST)
@@ -70,10 +67,8 @@ def finish(root: Root, operations: list[Operation], log: str | None = None) -> b
         if conflicts or lost:
             raise _conflict(root, conflicts or lost)
         _act(root, _those(states, TODO), redo)
-    aside = [] if given_up or log is None else moves_back.end(root, log)
     finalize(root, operations)
     drop(root, operations)
-    root.discard(aside)
     return not given_up
 
 

@@ -48,8 +48,6 @@ class Root:
         """Whether a journal of ours may stand in it."""
         self.unfinished = False
         """Whether a commit has left its journal."""
-        self.log: str | None = None
-        """The name of the log of what the transaction has moved already; see MoveLog."""
         self._visited: Any = None
         fork.register_group(self, self._close_after_fork)
         try:

@@ -9,7 +9,7 @@ import stat
 from durably._commit.directory_operations import DirectoryOperations, is_numbered
 from durably._commit.pending import PendingFile
 from durably._commit.posix import locks
-from durably._commit.posix.flags import CREATE, DIRECTORY, LOCK, NOFOLLOW, PRIVATE, READ
+from durably._commit.posix.flags import CREATE, DIRECTORY, NOFOLLOW, PRIVATE, READ
 from durably._commit.posix.rename import NO_LINK
 from durably._errors import UnsupportedError
 from durably._system.native.darwin import RENAME_SWAP
@@ -116,16 +116,6 @@ class PosixDirectoryOperations(DirectoryOperations):
 
     def unlock(self, lock: int) -> None:
         locks.unlock_exclusive(self.calls, lock)
-
-    def hold(self, fd: int) -> bool:
-        try:
-            self.calls.flock(fd, LOCK)
-        except BlockingIOError:
-            return False
-        except OSError as error:
-            message = f"what a transaction moves cannot be locked here ({error.strerror})"
-            raise UnsupportedError(error.errno or errno.ENOTSUP, message) from error
-        return self.calls.fstat(fd).st_nlink != 0
 
     def close_after_fork(self, handles: list[int]) -> None:
         for handle in handles:

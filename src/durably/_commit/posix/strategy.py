@@ -312,5 +312,5 @@ class Posix(Routine):
     def try_lock(self, directory: int, name: str) -> int | None:
         return locks.try_lock(self.calls, directory, name)
 
-    def unlock_claimed(self, try_lock: int) -> None:
-        self.calls.close(try_lock)
+    def unlock_claimed(self, lock: int) -> None:
+        self.calls.close(lock)

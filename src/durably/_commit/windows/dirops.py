@@ -128,10 +128,6 @@ class WindowsDirectoryOperations(DirectoryOperations):
     def unlock(self, lock: int) -> None:
         self.calls.close_handle(lock)
 
-    def claimed(self, try_lock: int) -> None:
-        # A claimed file cannot be opened; and its maker, who holds it from its making, has gone.
-        self.calls.close_handle(try_lock)
-
     def close_after_fork(self, handles: list[Any]) -> None:
         pass  # Windows has no fork
 

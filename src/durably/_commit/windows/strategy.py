@@ -318,11 +318,11 @@ class Windows(Routine):
     def try_lock(self, directory: str, name: str) -> int | None:
         return self.files.try_lock(os.path.join(directory, name))
 
-    def remove_locked(self, directory: str, name: str, try_lock: int) -> None:
+    def remove_locked(self, directory: str, name: str, lock: int) -> None:
         # A claimed file cannot be opened to be removed; and its maker, who holds it from its making,
         # cannot come to lock it.
-        self.unlock_claimed(try_lock)
+        self.unlock_claimed(lock)
         self.remove_entry(directory, name)
 
-    def unlock_claimed(self, try_lock: int) -> None:
-        self.calls.close_handle(try_lock)
+    def unlock_claimed(self, lock: int) -> None:
+        self.calls.close_handle(lock)

@@ -23,12 +23,9 @@ if TYPE_CHECKING:
     from ..session import Session, Writer
 
     Contents = Mapping[str, bytes]
-    Act = tuple[str, str, bytes | str | None]
     """What is done to a name; a content to be written, or another name."""
 
 _NAMES = ("one", "two", "three", "sub/one", "sub/two", "sub/deep/one")
-_WHOLE = ("whole/a", "whole/b")
-_PLACES = ("one", "two", "sub/one", "sub/deep/one", *_WHOLE)
 _SIZES = (8, 100, 4096, 5000, 70_000)
 _PIECE = 8192
 
@@ -42,37 +39,6 @@ def changing(session: Session, writer: Writer) -> None:
         after = {**held, **changes}
         if session.save_all(after, partial(writer, session.root, changes), together=True):
             held = after
-
-
-def rearranging(session: Session, writer: Writer) -> None:
-    """Remove, move and write files, and replace a directory by another, together."""
-    held: dict[str, bytes | None] = dict.fromkeys(_PLACES)
-    for _ in range(session.rounds // 3):
-        acts, after = _plan(session, held)
-        if session.save_all(after, partial(writer, session.root, acts), together=True):
-            held = after
-
-
-def _plan(session: Session, held: dict[str, bytes | None]) -> tuple[list[Act], dict[str, bytes | None]]:
-    random, after = session.random, dict(held)
-    acts: list[Act] = []
-    for turn in ("rm", "mv", "mv"):
-        there = [name for name, data in after.items() if data is not None]
-        if there:
-            name, other = random.choice(there), random.choice(_PLACES)
-            if turn == "rm":
-                acts.append(("rm", name, None))
-            elif name != other:
-                acts.append(("mv", name, other))
-                after[other] = after[name]
-            after[name] = None if turn == "rm" or name != other else after[name]
-    if random.random() < 1 / 2 and any(after[name] is not None for name in _WHOLE):
-        acts.append(("rm", "whole", None))
-        after.update(dict.fromkeys(_WHOLE))
-    for name in random.sample(_PLACES, random.randint(1, 3)):
-        data = after[name] = session.content(random.choice(_SIZES))
-        acts.append(("write", name, data))
-    return acts, after
 
 
 def piped(path: str, data: bytes) -> None:
@@ -103,11 +69,6 @@ def transaction(root: str, changes: Contents) -> None:
     _together(_durable(), root, changes)
 
 
-def rearranged(root: str, acts: list[Act]) -> None:
-    """``with fs.transaction``, with ``rm`` and ``mv`` in it."""
-    _rearrange(_durable(), root, acts)
-
-
 def piped_many(contents: Contents) -> None:
     """`pipe` of many files, durable."""
     _durable().pipe(dict(contents))
@@ -120,11 +81,6 @@ def put_many(contents: Contents) -> None:
         _written(os.path.join(root, f"source{number}"), data) for number, data in enumerate(contents.values())
     ]
     _durable().put(sources, list(contents))
-
-
-def recover_all(root: str) -> None:
-    """Recover what lies in the directory and below it."""
-    _durable().recover(root)
 
 
 def recover(root: str) -> None:
@@ -152,30 +108,9 @@ def moved_by_fsspec(path: str, data: bytes) -> None:
     _own().mv(_written(path, data), path)
 
 
-def rearranged_by_fsspec(root: str, acts: list[Act]) -> None:
-    """``with fs.transaction``, with ``rm`` and ``mv`` in it."""
-    _rearrange(_own(), root, acts)
-
-
 def piped_many_by_fsspec(contents: Contents) -> None:
     """`pipe` of many files."""
     _own().pipe(dict(contents))
-
-
-def _rearrange(fs: Any, root: str, acts: list[Act]) -> None:
-    for name in _PLACES:
-        os.makedirs(os.path.dirname(os.path.join(root, name)), exist_ok=True)
-    with fs.transaction:
-        for act, name, other in acts:
-            path = os.path.join(root, name)
-            if act == "rm":
-                fs.rm(path, recursive=True)
-            elif isinstance(other, str):
-                os.makedirs(os.path.dirname(os.path.join(root, other)), exist_ok=True)
-                fs.mv(path, os.path.join(root, other))
-            else:
-                with fs.open(path, "wb") as file:
-                    file.write(other)
 
 
 def _written(path: str, data: bytes) -> str:
@@ -225,9 +160,6 @@ _PRODUCT = (
     Workload("fsspec-tree", planting, piped, "fsspec-own-tree", careless=piped_by_fsspec),
     Workload("fsspec-move", replacing, moved, "fsspec-own-move", careless=moved_by_fsspec),
     Workload("fsspec-transaction", changing, transaction, "fsspec-own-transaction", recover=recover),
-    Workload(
-        "fsspec-transaction-moves", rearranging, rearranged, "fsspec-moves-unrecovered", recover=recover_all
-    ),
     Workload("fsspec-pipe-many", replacing_many, piped_many, "fsspec-own-pipe-many"),
     Workload("fsspec-put-many", replacing_many, put_many, "fsspec-own-pipe-many"),
 )
@@ -237,8 +169,6 @@ _CONTROLS = (
     Workload("fsspec-own-tree", planting, piped_by_fsspec, expects=WHOLE | KEPT),
     Workload("fsspec-own-move", replacing, moved_by_fsspec, expects=WHOLE | KEPT),
     Workload("fsspec-own-transaction", changing, transaction_by_fsspec, expects=WHOLE),
-    Workload("fsspec-own-transaction-moves", rearranging, rearranged_by_fsspec, expects=WHOLE),
-    Workload("fsspec-moves-unrecovered", rearranging, rearranged, expects=WHOLE),
     Workload("fsspec-own-pipe-many", replacing_many, piped_many_by_fsspec, expects=WHOLE | KEPT),
 )
 PRODUCT = _PRODUCT if _IS_THERE else ()
