@@ -102,7 +102,7 @@ def test_an_unknown_scheme_is_refused() -> None:
     assert caught.value.path == "nobody://a"
 
 
-@pytest.mark.parametrize("path", [None, 3, object()], ids=repr)
+@pytest.mark.parametrize("path", [None, 3, object()], ids=lambda given: type(given).__name__)
 def test_what_is_no_path_is_a_type_error(path: Any) -> None:
     with pytest.raises(TypeError, match="PathLike"):
         resolve_target(path, {})
