@@ -11,34 +11,19 @@ import sys
 import tarfile
 import venv
 import zipfile
-from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
 import pytest
 
 import durably
+from house import IMPORTS, MODULES, PACKAGE, RANKS, room
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from pathlib import Path
 
-PACKAGE = Path(durably.__file__).parent
 PROJECT = PACKAGE.parent.parent
 
-# From below to above. A room may import the rooms of the lines before its own, and its own modules.
-RANKS = (
-    {"_errors", "_receipts", "_types"},
-    {"_system"},
-    {"_commit"},
-    {"_file", "testing"},
-    {"_batch", "_tree"},
-    {"_transaction"},
-    {"_stores"},
-    {"_api", "stores"},
-    {"__init__", "_fsspec"},
-    {"_cli", "filesystem"},
-    {"__main__"},
-)
 # Where the running system may be asked for: the choice, the binding of native calls, the tests' seam;
 # in _macos.py for the type checkers alone.
 NAMES_SYSTEMS = {
@@ -63,63 +48,6 @@ HEAVY = {
     "tempfile",
     "typing",
 }
-
-
-def modules() -> dict[str, Path]:
-    """Every module of the package by its dotted name below ``durably``; the package is ``__init__``."""
-    found: dict[str, Path] = {}
-    for path in PACKAGE.rglob("*.py"):
-        *above, name = path.relative_to(PACKAGE).with_suffix("").parts
-        found[".".join(above if above and name == "__init__" else [*above, name])] = path
-    return found
-
-
-MODULES = modules()
-
-
-def room(module: str) -> str:
-    return module.partition(".")[0]
-
-
-def is_for_types(node: ast.AST) -> bool:
-    return isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")
-
-
-def run_time_nodes(node: ast.AST) -> Iterator[ast.AST]:
-    """Everything below a node but the bodies of ``if TYPE_CHECKING:``, which never run."""
-    yield node
-    children = node.orelse if isinstance(node, ast.If) and is_for_types(node) else ast.iter_child_nodes(node)
-    for child in children:
-        yield from run_time_nodes(child)
-
-
-def named(path: str) -> str | None:
-    """The module of ours that a dotted name stands for, or lies in."""
-    if path == "durably":
-        return "__init__"
-    inside = path.removeprefix("durably.")
-    if inside == path:
-        return None
-    while inside not in MODULES:
-        inside, _, _ = inside.rpartition(".")
-        if not inside:
-            return "__init__"
-    return inside
-
-
-def imports(module: str) -> set[str]:
-    """The modules of ours that a module imports at run time, at its top or inside a function."""
-    found: set[str | None] = set()
-    for node in run_time_nodes(ast.parse(MODULES[module].read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            found |= {named(alias.name) for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{module}: imports are absolute"
-            found |= {named(f"{node.module}.{alias.name}") for alias in node.names}
-    return {target for target in found if target is not None}
-
-
-IMPORTS = {module: imports(module) for module in MODULES}
 
 
 def rank(module: str) -> int:

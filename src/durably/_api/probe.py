@@ -1,4 +1,4 @@
-"""What a save keeps at a place, before anything is saved there."""
+"""What a save keeps in a directory, before anything is saved there."""
 
 from __future__ import annotations
 

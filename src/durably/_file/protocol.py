@@ -1,4 +1,4 @@
-"""The course of every save: stage, then finish it, or leave no trace."""
+"""The protocol of every save: stage, then commit it, or leave no trace."""
 
 from __future__ import annotations
 

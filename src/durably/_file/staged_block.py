@@ -1,4 +1,4 @@
-"""A block around a private place that others write into: entered once, decided once, or warned about."""
+"""A block around a private directory that others write into: entered once, decided once, or warned about."""
 
 from __future__ import annotations
 

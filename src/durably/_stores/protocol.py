@@ -1,4 +1,4 @@
-"""The course of every save to a store: begin, write, finish; or leave no trace."""
+"""The protocol of every save to a store: begin, write, finish; or leave no trace."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Transactions: several files, all or none.
+"""Transactions: several files, all or none, also across a crash.
 
-Rooms, each using only those before it: names, root, operations, journal, states, recovery, course,
-flusher, staged, staging. The door is `durably._transaction.transaction`.
+Before the journal stands a crash leaves all files old; after, `durably.recover` makes all of them new, or
+all old again.
 """

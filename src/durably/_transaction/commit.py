@@ -1,4 +1,4 @@
-"""The course of a commit: flush everything, write the journal, change the names, remove the journal.
+"""The two-phase commit: flush everything, write the journal ahead, change the names, remove the journal.
 
 Where it fails before the journal stands, nothing was changed; after, what was changed is undone, or
 the journal stays for `durably.recover`.

@@ -1,4 +1,4 @@
-"""The course of a commit that changes one name: a plain save, without a journal."""
+"""The one-phase commit, of a single change: a plain save, without a journal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a directory looks from inside a transaction: its own writes over what is on the disk."""
+"""Read your writes: a directory as the transaction sees it, what it has staged over what is on the disk."""
 
 from __future__ import annotations
 

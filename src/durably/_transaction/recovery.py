@@ -1,4 +1,4 @@
-"""Finishing or undoing a transaction, by its journal and what lies on the disk. Idempotent."""
+"""Redoing or undoing a transaction, by its journal and what lies on the disk. Idempotent."""
 
 from __future__ import annotations
 

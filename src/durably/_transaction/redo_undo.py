@@ -1,4 +1,4 @@
-"""How far an operation has come, told by what lies on the disk, and the one step that moves it on."""
+"""Redo and undo of one operation: how far it has come, told by what lies on the disk, and the next step."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a transaction has staged: written, removed, renamed; and what is to be published of it."""
+"""The write set of a transaction: what it has written, removed and renamed; and the operations it commits."""
 
 from __future__ import annotations
 

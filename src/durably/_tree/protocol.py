@@ -1,4 +1,4 @@
-"""The course of every save of a directory: publish the new tree, then keep or remove the old one."""
+"""The protocol of every save of a directory: put the new tree in place, then keep or remove the old one."""
 
 from __future__ import annotations
 
