@@ -22,7 +22,8 @@ from capabilities import (
     needs_root,
     needs_unprivileged_user,
 )
-from durably import Receipt
+from durably import Receipt, _commit
+from durably._system.promises import FileSystem
 from entry_points import (
     CASES,
     ENTRY_POINTS,
@@ -288,6 +289,40 @@ def test_a_directory_that_may_be_written_but_not_read(
     assert "may be written but not read" in receipt.skipped["fsync directory"]
     assert "fsync directory" not in receipt.steps
     assert not entry_points.beside(public)
+
+
+@needs_unprivileged_user
+@pytest.mark.parametrize("unreadable", ["the link's directory", "the file's directory"])
+def test_only_the_files_own_directory_has_to_be_flushed(
+    unreadable: str, public: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A link may lead out of a directory that may be written but not read, or into one."""
+    # One that keeps all levels, so that the receipt tells what the flush of the directory has kept.
+    monkeypatch.setattr(type(_commit.routine()), "file_system", lambda *_: FileSystem("xfs"))
+    links = public.parent / "links"
+    links.mkdir()
+    (links / "link").symlink_to(public)
+    for directory in (links, public.parent):
+        os.chown(directory, NOBODY, NOBODY)
+    limited = public.parent if unreadable == "the file's directory" else links
+    with _mode_of(limited, 0o300):
+        receipt = in_child(lambda: durably.write_bytes(links / "link", NEW), user=NOBODY)
+    assert read(public) == NEW
+    assert ("fsync directory" in receipt.skipped) == (limited == public.parent)
+    assert ("fsync directory" in receipt.steps) == (limited != public.parent)
+    assert receipt.durability == ("consistent" if limited == public.parent else "durable")
+    (links / "link").unlink()
+    links.rmdir()
+
+
+@contextmanager
+def _mode_of(directory: Path, mode: int) -> Iterator[None]:
+    old = directory.stat().st_mode
+    directory.chmod(mode)
+    try:
+        yield
+    finally:
+        directory.chmod(old)
 
 
 @needs_unprivileged_user

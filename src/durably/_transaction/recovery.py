@@ -78,7 +78,7 @@ def roll_back(root: Root, operations: list[Operation]) -> tuple[str, ...]:
     conflicts = _those(states, CONFLICT) or _those(states, LOST)
     if conflicts:
         raise _conflict(root, conflicts)
-    _act(root, list(reversed(_those(states, TODO))), undo)
+    _act(root, _those(states, TODO), undo)  # in any order: each is about a name of its own
     finalize(root, operations)
     return drop(root, operations)
 
