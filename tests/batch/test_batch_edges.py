@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from capabilities import needs_linux, needs_posix, needs_proc
-from disk import NEW, OLD, names
+from capabilities import NOBODY, needs_linux, needs_posix, needs_proc, needs_root
+from disk import NEW, OLD, Refusing, names
 from durably import Batch, BatchError
 from durably._system.syscalls import Syscalls
 from durably.testing import RecordingSyscalls, use
@@ -298,3 +298,18 @@ def test_a_childs_batch_is_closed_and_its_parents(path: Path, as_child: Callable
             changes = [name for name in table.names if name in ("unlink", "replace", "renameat2")]
     assert [name for name in table.names if name in ("unlink", "replace", "renameat2")] == changes
     assert "little" not in names(path.parent)
+
+
+@needs_root
+@pytest.mark.parametrize("order", [("given", "own"), ("own", "given")])
+def test_what_one_file_loses_is_not_told_of_another(tmp_path: Path, order: tuple[str, str]) -> None:
+    """What many files have in common is kept once; what was lost of one is not in common."""
+    for name in order:
+        (tmp_path / name).write_bytes(b"old")
+    os.chown(tmp_path / "given", NOBODY, NOBODY)
+    with use(Refusing(fchown=errno.EPERM)), Batch() as batch:
+        for name in order:
+            batch.write_bytes(tmp_path / name, b"new")
+    assert batch.receipt is not None
+    lost = {os.path.basename(each.path): each.lost for each in batch.receipt.saved}
+    assert lost == {"given": ("owner", "group"), "own": ()}
