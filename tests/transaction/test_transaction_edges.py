@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import pickle
@@ -15,6 +16,7 @@ import durably
 import entry_points
 from capabilities import needs_linux, needs_posix
 from durably import _commit
+from durably._batch.flush_group import OPEN_FILES
 from durably._system import temp_names
 from durably._system.native import win32 as win
 from durably.testing import RecordingSyscalls, use
@@ -646,3 +648,36 @@ def test_windows_tells_where_no_lock_can_be_made(root: Path) -> None:
                 txn.write_bytes(name, content)
     assert held(root) == OLD
     assert ours(root) == []
+
+
+class FailingOnce(RecordingSyscalls):
+    """The first fsync fails; each is noted by its descriptor."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.flushed: list[int] = []
+
+    def _before(self, name: str, arguments: Any, keywords: Any, function: Any) -> None:
+        if name == "fsync":
+            self.flushed.append(arguments[0])
+            if len(self.flushed) == 1:
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+@needs_posix
+def test_a_flush_that_failed_is_not_tried_again(root: Path) -> None:
+    """Files are flushed when too many are open; the caller goes on after the error of one."""
+    (root / "0").write_bytes(b"old")
+    before, there = held(root), set(os.listdir(root))
+    table = FailingOnce()
+    with (
+        use(table, "freebsd"),  # where each file is flushed by itself
+        pytest.raises(OSError, match="an earlier flush failed"),
+        durably.Transaction(root) as txn,
+    ):
+        for number in range(OPEN_FILES + 6):
+            with contextlib.suppress(OSError):
+                txn.write_bytes(str(number), b"new")
+    assert table.flushed.count(table.flushed[0]) == 1
+    assert held(root) == before
+    assert set(os.listdir(root)) == there

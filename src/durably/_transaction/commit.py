@@ -9,12 +9,14 @@ from __future__ import annotations
 import errno
 
 from durably._errors import RecoveryNeededError, UnsupportedError
-from durably._file.protocol import note_leftovers
+from durably._file.protocol import achieved_level, note_leftovers
+from durably._receipts import TransactionReceipt
 from durably._system import temp_names
 from durably._transaction import journal, recovery
 from durably._transaction.journal import BACK, FORWARD
 from durably._transaction.operations import identity
 from durably._transaction.redo_undo import found, redo
+from durably._types import NONE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -234,3 +236,15 @@ def _needed(root: Root, error: BaseException, failure: OSError, state: str) -> R
     )
     number = failure.errno or getattr(error, "errno", None) or errno.EIO
     return RecoveryNeededError(number, message, root.path)
+
+
+def receipt(named: str, root: Root, operations: list[Operation]) -> TransactionReceipt:
+    """What the transaction did, once its operations are committed. ``named``: the root, as the caller has."""
+    notes = root.notes
+    written = tuple(name for each in operations if each.staged is not None for name in each.files)
+    removed = tuple(name for each in operations if each.staged is None for name in each.files)
+    notes.directory = root.directory
+    level = notes.options.durability
+    kept = NONE if level is NONE else achieved_level(root.routine, notes)
+    notes.directory = None
+    return TransactionReceipt(named, written, removed, kept, tuple(notes.steps), notes.skipped, notes.lost)

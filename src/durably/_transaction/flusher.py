@@ -19,10 +19,13 @@ class Flusher:
         self.root: Root = root
         self._disk: FlushGroup | None = None
         self._open: list[int] = []
+        self._failure: OSError | None = None
+        """Why nothing can be committed any more: what was lost is not told a second time (fsync(2))."""
         fork.register_group(self, self.discard)
 
     def add(self, save: PendingFile, size: int) -> None:
-        """Take the descriptor of a file that is written. An error is that of this file."""
+        """Take the descriptor of a file that is written. An error is that of this file, or of one before."""
+        self._check()
         routine = self.root.routine
         if not self.root.flushes:
             routine.close_staged(save)
@@ -48,13 +51,23 @@ class Flusher:
 
     def _relieve(self, disk: FlushGroup) -> None:
         """Close files, so that others can be opened."""
-        if disk.shares(self.root.routine):
-            self._close()
-        else:
-            self._flush_each()
+        try:
+            if disk.shares(self.root.routine):
+                self._close()
+            else:
+                self._flush_each()
+        except OSError as error:
+            self._failure = error
+            raise
+
+    def _check(self) -> None:
+        if self._failure is not None:
+            message = f"an earlier flush failed ({self._failure.strerror}), and what it lost is not known"
+            raise OSError(self._failure.errno, f"{message}; no file was changed", self.root.path)
 
     def flush(self) -> bool:
         """Bring everything to the device. True: all names as well. An error is final."""
+        self._check()
         disk, routine = self._disk, self.root.routine
         if disk is None or not disk.shares(routine):
             self._flush_each()
