@@ -15,26 +15,16 @@ if TYPE_CHECKING:
 
     from durably._system.syscalls import Syscalls
 
+    Trial = Callable[[Syscalls, int, int, int], bool]
+    """With the private directory, and the descriptors of the files "one", which has content, and "two"."""
     Rename = Callable[[str, str], None]
-    Trial = Callable[[Syscalls, int], bool]
 
+_NAMES = ("one", "two", "free", "copy", "unnamed")
 _CONTENT = b"durably\n" * 512
-
-# "Not yours to write", "not to be written", "no room"; /proc says that there is no such directory.
-_UNWRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOENT}
-# How kernels and file systems refuse what they do not have; EPERM is a sandbox's way to say it.
-_REFUSED = {
-    errno.EACCES,
-    errno.EINVAL,
-    errno.EISDIR,
-    errno.ENOENT,
-    errno.ENOSYS,
-    errno.ENOTSUP,
-    errno.ENOTTY,
-    errno.EOPNOTSUPP,
-    errno.EPERM,
-    errno.EXDEV,
-}
+# How kernels and file systems refuse what they do not have, sandboxes (EPERM) and /proc (ENOENT) too; then
+# "not yours to write", "not to be written" and "no room".
+_REFUSED = {errno.EINVAL, errno.EISDIR, errno.ENOENT, errno.ENOSYS, errno.ENOTSUP, errno.ENOTTY, errno.EPERM}
+_REFUSED |= {errno.EOPNOTSUPP, errno.EXDEV, errno.EACCES, errno.EROFS, errno.ENOSPC, errno.EDQUOT}
 
 
 def tried(calls: Syscalls, directory: int, trials: dict[str, Trial]) -> frozenset[str]:
@@ -46,27 +36,19 @@ def tried(calls: Syscalls, directory: int, trials: dict[str, Trial]) -> frozense
     try:
         calls.mkdir(name, 0o700, dir_fd=directory)
     except OSError as error:
-        if error.errno not in _UNWRITABLE:
+        if error.errno not in _REFUSED:
             raise
         return frozenset()
     try:
         found = _all_tried(calls, directory, name, trials)
         calls.rmdir(name, dir_fd=directory)
     except BaseException as error:
-        _give_up(calls, directory, name, error)
+        _remove_after(error, calls, directory, name)
         raise
     return found
 
 
-def _all_tried(calls: Syscalls, directory: int, name: str, trials: dict[str, Trial]) -> frozenset[str]:
-    private = calls.open(name, DIRECTORY | NOFOLLOW, dir_fd=directory)
-    try:
-        return frozenset(what for what, trial in trials.items() if _works(trial, calls, private))
-    finally:
-        _empty(calls, private)
-
-
-def _give_up(calls: Syscalls, directory: int, name: str, error: BaseException) -> None:
+def _remove_after(error: BaseException, calls: Syscalls, directory: int, name: str) -> None:
     try:
         calls.rmdir(name, dir_fd=directory)
     except FileNotFoundError:
@@ -76,11 +58,19 @@ def _give_up(calls: Syscalls, directory: int, name: str, error: BaseException) -
         error.add_note(f"durably: left over in the directory that was probed: {name}")
 
 
+def _all_tried(calls: Syscalls, directory: int, name: str, trials: dict[str, Trial]) -> frozenset[str]:
+    private = calls.open(name, DIRECTORY | NOFOLLOW, dir_fd=directory)
+    try:
+        return frozenset(what for what, trial in trials.items() if _works(trial, calls, private))
+    finally:
+        calls.close(private)
+
+
 def _works(trial: Trial, calls: Syscalls, private: int) -> bool:
     try:
-        return trial(calls, private)
+        return _with_two_files(trial, calls, private)
     except OSError as error:
-        if error.errno not in _REFUSED | _UNWRITABLE:
+        if error.errno not in _REFUSED:
             raise
         return False
     finally:
@@ -88,138 +78,84 @@ def _works(trial: Trial, calls: Syscalls, private: int) -> bool:
 
 
 def _clear(calls: Syscalls, private: int) -> None:
-    for name in calls.listdir(private):
-        calls.unlink(name, dir_fd=private)
+    # By name: on btrfs a descriptor lists only what was there when it was opened (Linux 6.5).
+    for name in _NAMES:
+        try:
+            calls.unlink(name, dir_fd=private)
+        except FileNotFoundError:
+            pass
 
 
-def _empty(calls: Syscalls, private: int) -> None:
+def _with_two_files(trial: Trial, calls: Syscalls, private: int) -> bool:
+    one = calls.open("one", CREATE, PRIVATE, dir_fd=private)
     try:
-        _clear(calls, private)
+        two = calls.open("two", CREATE, PRIVATE, dir_fd=private)
+        try:
+            calls.write(one, _CONTENT)
+            return trial(calls, private, one, two)
+        finally:
+            calls.close(two)
     finally:
-        calls.close(private)
+        calls.close(one)
 
 
-def unnamed(calls: Syscalls, private: int) -> bool:
-    """A file without a name can be made, and given one."""
+def _unnamed(calls: Syscalls, private: int, _one: int, _two: int) -> bool:
     fd = calls.open(".", UNNAMED, PRIVATE, dir_fd=private)
     try:
         # With a directory descriptor: see the routine's own use.
         calls.link(f"/proc/self/fd/{fd}", "unnamed", dst_dir_fd=private, follow_symlinks=True)
-        return True
     finally:
         calls.close(fd)
+    return True
 
 
-def no_replace(calls: Syscalls, private: int) -> bool:
-    """renameat2 moves to a free name, and refuses one that is taken."""
-    return _keeps_taken(
-        calls, private, lambda old, new: calls.renameat2(private, old, private, new, RENAME_NOREPLACE)
-    )
-
-
-def no_replace_macos(calls: Syscalls, private: int) -> bool:
-    """The same with renameatx_np."""
-    return _keeps_taken(
-        calls, private, lambda old, new: calls.renameatx_np(private, old, private, new, RENAME_EXCL)
-    )
-
-
-def exchange(calls: Syscalls, private: int) -> bool:
-    """renameat2 swaps two names."""
-    return _swaps(
-        calls, private, lambda old, new: calls.renameat2(private, old, private, new, RENAME_EXCHANGE)
-    )
-
-
-def exchange_macos(calls: Syscalls, private: int) -> bool:
-    """The same with renameatx_np."""
-    return _swaps(
-        calls, private, lambda old, new: calls.renameatx_np(private, old, private, new, RENAME_SWAP)
-    )
-
-
-def reflink(calls: Syscalls, private: int) -> bool:
-    """A copy shares the extents of its source."""
-    source = _filled(calls, private)
+def _keeps_taken(rename: Rename) -> bool:
+    rename("one", "free")
     try:
-        copy = calls.open("copy", CREATE, PRIVATE, dir_fd=private)
-        try:
-            calls.ficlone(copy, source)
-            return calls.fstat(copy).st_size == len(_CONTENT)
-        finally:
-            calls.close(copy)
-    finally:
-        calls.close(source)
-
-
-def clone_macos(calls: Syscalls, private: int) -> bool:
-    """The same with fclonefileat, which makes the copy."""
-    source = _filled(calls, private)
-    try:
-        calls.fclonefileat(source, private, "copy", 0)
-        return calls.stat("copy", dir_fd=private, follow_symlinks=False).st_size == len(_CONTENT)
-    finally:
-        calls.close(source)
-
-
-def xattrs(calls: Syscalls, private: int) -> bool:
-    """An extended attribute of the user's is kept."""
-    fd = calls.open("attributes", CREATE, PRIVATE, dir_fd=private)
-    try:
-        calls.setxattr(fd, "user.durably", b"kept")
-        return bool(calls.getxattr(fd, "user.durably") == b"kept")
-    finally:
-        calls.close(fd)
-
-
-def _keeps_taken(calls: Syscalls, private: int, rename: Rename) -> bool:
-    _make(calls, private, "new")
-    _make(calls, private, "taken")
-    rename("new", "free")
-    try:
-        rename("free", "taken")
+        rename("free", "two")
     except FileExistsError:
         return True
     return False
 
 
-def _swaps(calls: Syscalls, private: int, rename: Rename) -> bool:
-    before = _make(calls, private, "one"), _make(calls, private, "two")
+def _swaps(calls: Syscalls, private: int, one: int, two: int, rename: Rename) -> bool:
     rename("one", "two")
-    return before == (_inode(calls, private, "two"), _inode(calls, private, "one"))
+    found = [calls.stat(name, dir_fd=private, follow_symlinks=False).st_ino for name in ("two", "one")]
+    return found == [calls.fstat(fd).st_ino for fd in (one, two)]
 
 
-def _filled(calls: Syscalls, private: int) -> int:
-    fd = calls.open("source", CREATE, PRIVATE, dir_fd=private)
-    try:
-        calls.write(fd, _CONTENT)
-    except BaseException:
-        calls.close(fd)
-        raise
-    return fd
+def _linux(flag: int, calls: Syscalls, private: int) -> Rename:
+    return lambda old, new: calls.renameat2(private, old, private, new, flag)
 
 
-def _make(calls: Syscalls, private: int, name: str) -> int:
-    fd = calls.open(name, CREATE, PRIVATE, dir_fd=private)
-    try:
-        return calls.fstat(fd).st_ino
-    finally:
-        calls.close(fd)
+def _macos(flag: int, calls: Syscalls, private: int) -> Rename:
+    return lambda old, new: calls.renameatx_np(private, old, private, new, flag)
 
 
-def _inode(calls: Syscalls, private: int, name: str) -> int:
-    return calls.stat(name, dir_fd=private, follow_symlinks=False).st_ino
+def _reflink(calls: Syscalls, _private: int, one: int, two: int) -> bool:
+    calls.ficlone(two, one)
+    return bool(calls.fstat(two).st_size == len(_CONTENT))
+
+
+def _clone(calls: Syscalls, private: int, one: int, _two: int) -> bool:
+    calls.fclonefileat(one, private, "copy", 0)
+    return bool(calls.stat("copy", dir_fd=private, follow_symlinks=False).st_size == len(_CONTENT))
+
+
+def _xattrs(calls: Syscalls, _private: int, one: int, _two: int) -> bool:
+    calls.setxattr(one, "user.durably", b"kept")
+    return bool(calls.getxattr(one, "user.durably") == b"kept")
 
 
 LINUX: dict[str, Trial] = {
-    "unnamed": unnamed,
-    "no-replace": no_replace,
-    "exchange": exchange,
-    "reflink": reflink,
-    "xattrs": xattrs,
+    "unnamed": _unnamed,
+    "no-replace": lambda calls, at, *_: _keeps_taken(_linux(RENAME_NOREPLACE, calls, at)),
+    "exchange": lambda calls, at, one, two: _swaps(calls, at, one, two, _linux(RENAME_EXCHANGE, calls, at)),
+    "reflink": _reflink,
+    "xattrs": _xattrs,
 }
 MACOS: dict[str, Trial] = {
-    "no-replace": no_replace_macos,
-    "exchange": exchange_macos,
-    "reflink": clone_macos,
+    "no-replace": lambda calls, at, *_: _keeps_taken(_macos(RENAME_EXCL, calls, at)),
+    "exchange": lambda calls, at, one, two: _swaps(calls, at, one, two, _macos(RENAME_SWAP, calls, at)),
+    "reflink": _clone,
 }
