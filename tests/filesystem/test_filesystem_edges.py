@@ -296,5 +296,5 @@ def test_a_forked_child_leaves_its_parents_staging_alone(
                 transaction.complete()
     assert temporaries(path.parent) == before
     assert path.read_bytes() == OLD
-    core._staging.discard()
-    core._staging.close()
+    core._write_set.discard()
+    core._write_set.close()

@@ -167,6 +167,13 @@ def test_the_file_system_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -
         importlib.import_module("durably.filesystem")
 
 
+def test_what_else_the_file_system_lacks_is_said_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "durably._fsspec.file", None)
+    monkeypatch.delitem(sys.modules, "durably.filesystem", raising=False)
+    with pytest.raises(ModuleNotFoundError, match=r"durably\._fsspec\.file"):
+        importlib.import_module("durably.filesystem")
+
+
 missing_tool = next((name for name in ("hatchling", "pip") if importlib.util.find_spec(name) is None), None)
 
 

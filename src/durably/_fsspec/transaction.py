@@ -19,7 +19,7 @@ from durably._file.content import bytes_of
 from durably._file.modes import parsed, with_action
 from durably._file.protocol import note_leftovers
 from durably._fsspec import names
-from durably._fsspec.write_set import MovingStaging, shared
+from durably._fsspec.write_set import MovingWriteSet, shared
 from durably._system import fork
 from durably._transaction.commit import commit
 from durably._transaction.commit_one import commit_one
@@ -58,7 +58,7 @@ class TransactionCore:
         self._options = options
         self._level = resolve(options).durability
         self._lock = threading.RLock()
-        self._staging: MovingStaging | None = None
+        self._write_set: MovingWriteSet | None = None
         self._generation = fork.generation
         self._mark = object()  # not this itself: a context lives long, and would keep it
         _current.set(self._mark)
@@ -80,24 +80,24 @@ class TransactionCore:
         options = with_action(options, how)
         target = _place(path, options if how.action != "r" else {**options, "make_parents": False})
         with self._lock:
-            staging, parts = self._reached(target)
+            write_set, parts = self._reached(target)
             options = {**options, **_MET}
-            return StagedWriter(staging, self._lock, (parts, path), how, options, ...)
+            return StagedWriter(write_set, self._lock, (parts, path), how, options, ...)
 
     def write(self, path: str, data: Any, options: SaveOptions) -> None:
         """A file of the transaction that is given whole."""
         view = bytes_of(data)
         target = _place(path, options)
         with self._lock:
-            staging, parts = self._reached(target)
-            stage_bytes(staging, (parts, path), view, resolve({**options, **_MET}))
+            write_set, parts = self._reached(target)
+            stage_bytes(write_set, (parts, path), view, resolve({**options, **_MET}))
 
     def remove(self, target: str) -> None:
         """Remove a file or a tree at once; what is staged there is no part of the transaction any more."""
         with self._lock:
             path = _real(target, _LINKS)
-            staging = self._staged_at(path)
-            dropped = staging is not None and staging.drop_below(path)
+            write_set = self._staged_at(path)
+            dropped = write_set is not None and write_set.drop_below(path)
             if os.path.lexists(path) or not dropped:
                 names.remove(target, self._level)
 
@@ -105,49 +105,49 @@ class TransactionCore:
         """Rename at once, or in the transaction what is staged and not on the disk yet."""
         with self._lock:
             old, new = _real(source, _LINKS), _real(target, _LINKS)
-            staging = self._staged_at(old)
-            if staging is not None:
-                staging.reach(os.path.dirname(new))
-                if self._rename_staged(staging, (old, source), (new, target)):
+            write_set = self._staged_at(old)
+            if write_set is not None:
+                write_set.reach(os.path.dirname(new))
+                if self._rename_staged(write_set, (old, source), (new, target)):
                     return
             is_directory = stat.S_ISDIR(os.lstat(source).st_mode)
             names.move(source, target, self._level)
-            if staging is not None and is_directory:
-                staging.carry(parts_below(staging.root.path, old), parts_below(staging.root.path, new))
+            if write_set is not None and is_directory:
+                write_set.carry(parts_below(write_set.root.path, old), parts_below(write_set.root.path, new))
             elif (replaced := self._staged_at(new)) is not None:
                 replaced.drop_below(new)
 
-    def _staged_at(self, path: str) -> MovingStaging | None:
-        """The staging, its root above a path, if something may be staged there or below."""
-        staging = self._staging
-        if staging is None:
+    def _staged_at(self, path: str) -> MovingWriteSet | None:
+        """The write set, its root above a path, if something may be staged there or below."""
+        write_set = self._write_set
+        if write_set is None:
             return None
-        common = shared(staging.root.path, path)
+        common = shared(write_set.root.path, path)
         if common == path:
-            staging.reach(os.path.dirname(path))
-        return staging if common in (path, staging.root.path) else None
+            write_set.reach(os.path.dirname(path))
+        return write_set if common in (path, write_set.root.path) else None
 
-    def _reached(self, target: str) -> tuple[MovingStaging, Parts]:
-        """The staging, and the components of a target from its root."""
-        staging = self._reaching(os.path.dirname(target))
-        return staging, parts_below(staging.root.path, target)
+    def _reached(self, target: str) -> tuple[MovingWriteSet, Parts]:
+        """The write set, and the components of a target from its root."""
+        write_set = self._reaching(os.path.dirname(target))
+        return write_set, parts_below(write_set.root.path, target)
 
-    def _reaching(self, directory: str) -> MovingStaging:
-        """The staging, with its root at or above a directory."""
-        if self._staging is None:
-            self._staging = MovingStaging(directory, resolve(self._options))
-        self._staging.reach(directory)
-        return self._staging
+    def _reaching(self, directory: str) -> MovingWriteSet:
+        """The write_set, with its root at or above a directory."""
+        if self._write_set is None:
+            self._write_set = MovingWriteSet(directory, resolve(self._options))
+        self._write_set.reach(directory)
+        return self._write_set
 
-    def _rename_staged(self, staging: MovingStaging, old: tuple[str, str], new: tuple[str, str]) -> bool:
+    def _rename_staged(self, write_set: MovingWriteSet, old: tuple[str, str], new: tuple[str, str]) -> bool:
         """Give a staged file another name. False: nothing is staged under the first."""
-        parts = parts_below(staging.root.path, old[0])
-        file = staging.files.get(parts)
+        parts = parts_below(write_set.root.path, old[0])
+        file = write_set.files.get(parts)
         if file is None or file.staged is None:
             return False
-        renamed = parts_below(staging.root.path, new[0])
+        renamed = parts_below(write_set.root.path, new[0])
         moved = resolve({**self._options, **_MET})
-        staging.rename(parts, renamed, old[1], new[1], moved)
+        write_set.rename(parts, renamed, old[1], new[1], moved)
         return True
 
     def end(self, error: BaseException | None) -> None:
@@ -162,29 +162,29 @@ class TransactionCore:
                 )
             return
         with self._lock:
-            staging, self._staging = self._staging, None
-            if staging is not None:
+            write_set, self._write_set = self._write_set, None
+            if write_set is not None:
                 try:
-                    self._end(staging, error)
+                    self._end(write_set, error)
                 finally:
-                    staging.close()
+                    write_set.close()
 
     @staticmethod
-    def _end(staging: MovingStaging, error: BaseException | None) -> None:
+    def _end(write_set: MovingWriteSet, error: BaseException | None) -> None:
         if error is not None:
-            _take_back(staging, error)
+            _take_back(write_set, error)
             return
         try:
-            _commit_staged(staging)
+            _commit_staged(write_set)
         except BaseException as failure:
-            _take_back(staging, failure)
+            _take_back(write_set, failure)
             raise
-        dropped = staging.root.notes.skipped.get("remove")
+        dropped = write_set.root.notes.skipped.get("remove")
         if dropped:
             _log.warning("the transaction is committed; of what it has staged is %s", dropped)
 
     def __del__(self) -> None:
-        if self._is_open and self._staging is not None and self._generation == fork.generation:
+        if self._is_open and self._write_set is not None and self._generation == fork.generation:
             self.end(RuntimeError())
             warnings.warn("an unfinished transaction was thrown away", ResourceWarning, stacklevel=2)
 
@@ -212,22 +212,22 @@ def _real(path: str, options: SaveOptions) -> str:
     return target
 
 
-def _commit_staged(staging: MovingStaging) -> None:
-    if staging.writing:
-        unfinished = ", ".join(sorted(staging.root.full(parts) for parts in staging.writing))
+def _commit_staged(write_set: MovingWriteSet) -> None:
+    if write_set.writing:
+        unfinished = ", ".join(sorted(write_set.root.full(parts) for parts in write_set.writing))
         message = f"still being written at the end of the transaction: {unfinished}"
         raise ValueError(f"{message}; no file was changed")
-    operations = staging.operations()
+    operations = write_set.operations()
     if len(operations) > 1:
-        commit(staging.root, operations, staging.flusher.flush, staging.verify)
+        commit(write_set.root, operations, write_set.flusher.flush, write_set.verify)
     elif operations:
-        commit_one(staging.root, operations[0], staging.flusher.flush, staging.verify)
-    staging.forget_published(operations)
+        commit_one(write_set.root, operations[0], write_set.flusher.flush, write_set.verify)
+    write_set.forget_published(operations)
 
 
-def _take_back(staging: MovingStaging, error: BaseException) -> None:
-    if staging.root.unfinished:
+def _take_back(write_set: MovingWriteSet, error: BaseException) -> None:
+    if write_set.root.unfinished:
         return  # the journal stands, and a recovery ends what it says
-    left = staging.discard()
+    left = write_set.discard()
     if left:
         note_leftovers(error, left, "could not be removed")

@@ -1,4 +1,4 @@
-"""The staging of a transaction whose root is not known before its last write."""
+"""The write set of a transaction whose root is not known before its last write."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from durably import _commit
 from durably._errors import UnsupportedError
 from durably._transaction.paths import parts_below, split
 from durably._transaction.root import Root
-from durably._transaction.write_set import Staging
+from durably._transaction.write_set import WriteSet
 
 if TYPE_CHECKING:
     from durably._transaction.entry import Precondition, StagedSave
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from durably._types import Options
 
 
-class MovingStaging(Staging):
-    """A staging whose root moves up when a target does not lie below it."""
+class MovingWriteSet(WriteSet):
+    """A write set whose root moves up when a target does not lie below it."""
 
     def __init__(self, path: str, options: Options) -> None:
         super().__init__(Root(_commit.routine(), path, options))

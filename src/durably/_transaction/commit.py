@@ -56,7 +56,7 @@ def _commit(
 ) -> None:
     try:
         verify()
-        _keep_old(root, operations)
+        _back_up(root, operations)
         _flush_staged(root, operations, flush)
         journal.write(root, FORWARD, operations)
     except BaseException as error:
@@ -83,37 +83,37 @@ def changed(root: Root, path: Parts) -> OSError:
 # Before the journal.
 
 
-def _keep_old(root: Root, operations: list[Operation]) -> None:
+def _back_up(root: Root, operations: list[Operation]) -> None:
     """Give each old file a second name, so that it can be put back."""
     for directory, each in root.visit(operations):
         try:
-            _keep(root, directory, each)
+            _back_up_one(root, directory, each)
         except OSError as error:
             root.set_error_path(error, each.path)
             raise
 
 
-def _keep(root: Root, directory: Any, each: Operation) -> None:
+def _back_up_one(root: Root, directory: Any, each: Operation) -> None:
     if each.old is None or each.staged is None:
         check_old(root, directory, each)
-        each.kept = temp_names.fresh("t") if each.staged is None else None
+        each.backup = temp_names.fresh("t") if each.staged is None else None
         return
-    each.kept = temp_names.fresh("t")
+    each.backup = temp_names.fresh("t")
     try:
-        root.entries.link(directory, each.name, directory, each.kept)
+        root.entries.link(directory, each.name, directory, each.backup)
     except UnsupportedError:
         # No links here, or not of another's file (proc(5), protected_hardlinks): they change places.
-        each.kept = each.staged
+        each.backup = each.staged
         check_old(root, directory, each)
     except FileNotFoundError:
         raise changed(root, each.path) from None
     else:
-        check_old(root, directory, each, each.kept)
+        check_old(root, directory, each, each.backup)
 
 
 def _flush_staged(root: Root, operations: list[Operation], flush: Callable[[], bool]) -> None:
     if not flush():
-        # The names of what is staged and kept come to the device before the journal that relies on them;
+        # The names of what is staged and backed up come to the device before the journal that relies on them;
         # those in the root itself, with it.
         root.fsync_directories(directories(operations))
     _identify(root, operations)
@@ -166,7 +166,7 @@ def _call_off(root: Root, operations: list[Operation], error: BaseException) -> 
             error.add_note(
                 f"durably: no file was changed; a power cut may bring the journal back ({failure})"
             )
-    left = root.discard((each.where, each.kept) for each in operations if each.kept != each.staged)
+    left = root.discard((each.where, each.backup) for each in operations if each.backup != each.staged)
     if left:
         note_leftovers(error, left, "could not be removed")
 
@@ -193,7 +193,7 @@ def _apply(root: Root, operations: list[Operation]) -> None:
 def _leftovers(operations: list[Operation]) -> Iterator[tuple[Parts, str | None]]:
     """What published operations have left: the old files."""
     for each in operations:
-        yield each.where, each.kept
+        yield each.where, each.backup
         if each.new is not None and each.old is not None and each.new.number == each.old.number:
             yield each.where, each.staged  # rename(2) does nothing between two links to one file
 
@@ -245,6 +245,8 @@ def receipt(named: str, root: Root, operations: list[Operation]) -> TransactionR
     removed = tuple(name for each in operations if each.staged is None for name in each.files)
     notes.directory = root.directory
     level = notes.options.durability
-    kept = NONE if level is NONE else achieved_level(root.routine, notes)
+    achieved = NONE if level is NONE else achieved_level(root.routine, notes)
     notes.directory = None
-    return TransactionReceipt(named, written, removed, kept, tuple(notes.steps), notes.skipped, notes.lost)
+    return TransactionReceipt(
+        named, written, removed, achieved, tuple(notes.steps), notes.skipped, notes.lost
+    )

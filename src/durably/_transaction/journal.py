@@ -46,7 +46,7 @@ def encode(direction: str, root: int, operations: list[Operation]) -> bytes:
             each.name,
             each.staged,
             _listed(each.new),
-            each.kept,
+            each.backup,
             _listed(each.old),
             _inside(each),
         ]
@@ -99,11 +99,11 @@ def decode(data: bytes) -> tuple[str, int, list[Operation]]:
 
 
 def _operation(
-    where: list[str], name: str, staged: str | None, new: Any, kept: str | None, old: Any, inside: Any
+    where: list[str], name: str, staged: str | None, new: Any, backup: str | None, old: Any, inside: Any
 ) -> Operation:
     for component in (*where, name):
         _check(component)
-    for temporary in (staged, kept):
+    for temporary in (staged, backup):
         if temporary is not None and not temp_names.is_of(temporary, "t"):
             raise _DamagedError(f"{temporary!r} is not a name of a transaction's temporary")
     if inside is not None:
@@ -112,7 +112,7 @@ def _operation(
                 _check(component)
         inside = {path: _known(known) for path, known in inside.items()}
     return Operation(
-        tuple(where), name, staged=staged, new=_known(new), kept=kept, old=_known(old), inside=inside
+        tuple(where), name, staged=staged, new=_known(new), backup=backup, old=_known(old), inside=inside
     )
 
 

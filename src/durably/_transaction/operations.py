@@ -41,7 +41,7 @@ def identity(found: os.stat_result) -> Identity:
 class Operation:
     """What happens to one name: a file or a tree is put there, or what is there is removed."""
 
-    __slots__ = ("inside", "kept", "name", "new", "old", "staged", "where")
+    __slots__ = ("inside", "backup", "name", "new", "old", "staged", "where")
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class Operation:
         *,
         staged: str | None = None,
         new: Identity | None = None,
-        kept: str | None = None,
+        backup: str | None = None,
         old: Identity | None = None,
         inside: dict[str, Identity | None] | None = None,
     ) -> None:
@@ -60,7 +60,7 @@ class Operation:
         self.staged = staged
         """The name of what is put there, in the same directory; None: nothing, the old is removed."""
         self.new = new
-        self.kept = kept
+        self.backup = backup
         """The name under which the old is kept; the same as ``staged`` where the two change places."""
         self.old = old
         """What is there before; None: nothing."""

@@ -106,9 +106,9 @@ def finalize(root: Root, operations: list[Operation]) -> None:
 
 
 def drop(root: Root, operations: list[Operation]) -> tuple[str, ...]:
-    """Remove what was staged or kept and is not needed any more. Returns the paths of what stays."""
+    """Remove what was staged or backed up and is not needed any more. Returns the paths of what stays."""
     return root.discard(
-        (each.where, name) for each in operations for name in dict.fromkeys((each.staged, each.kept))
+        (each.where, name) for each in operations for name in dict.fromkeys((each.staged, each.backup))
     )
 
 
@@ -118,7 +118,7 @@ def _conflict(root: Root, operations: list[Operation]) -> RecoveryConflictError:
     choices = [
         root.full((*first.where, name))
         for directory, each in root.visit([first])
-        for name in dict.fromkeys((each.kept, each.staged))
+        for name in dict.fromkeys((each.backup, each.staged))
         if found(root, directory, name) is not None and name is not None
     ]
     message = (

@@ -73,13 +73,13 @@ def redo(root: Root, directory: Any, operation: Operation) -> None:
 
 
 def _step_forward(root: Root, directory: Any, operation: Operation) -> None:
-    entries, name, staged, kept = root.entries, operation.name, operation.staged, operation.kept
+    entries, name, staged, backup = root.entries, operation.name, operation.staged, operation.backup
     if staged is None:
-        assert kept is not None
-        entries.move(directory, name, directory, kept, replace=True)
+        assert backup is not None
+        entries.move(directory, name, directory, backup, replace=True)
     elif operation.old is None:
         entries.move(directory, staged, directory, name, replace=False)
-    elif kept == staged:
+    elif backup == staged:
         entries.exchange(directory, staged, name)
     else:
         entries.move(directory, staged, directory, name, replace=True)
@@ -96,8 +96,8 @@ def undo_state(root: Root, directory: Any, operation: Operation) -> State:
     if not _is_new(operation, there):
         return CONFLICT
     if operation.old is not None:
-        kept = found(root, directory, operation.kept)
-        return TODO if kept is not None and operation.old.was_of(kept) else LOST
+        backup = found(root, directory, operation.backup)
+        return TODO if backup is not None and operation.old.was_of(backup) else LOST
     if operation.inside is not None and not _is_untouched(root, directory, operation):
         return CONFLICT
     return TODO
@@ -131,16 +131,16 @@ def _listing(root: Root, directory: Any, above: str) -> dict[str, os.stat_result
 
 def undo(root: Root, directory: Any, operation: Operation) -> None:
     """Undo the operation."""
-    entries, name, staged, kept = root.entries, operation.name, operation.staged, operation.kept
+    entries, name, staged, backup = root.entries, operation.name, operation.staged, operation.backup
     if staged is None:
-        assert kept is not None
-        entries.move(directory, kept, directory, name, replace=False)
+        assert backup is not None
+        entries.move(directory, backup, directory, name, replace=False)
     elif operation.inside is not None:
         entries.move(directory, name, directory, staged, replace=True)
     elif operation.old is None:
         entries.unlink(directory, name)
-    elif kept == staged:
+    elif backup == staged:
         entries.exchange(directory, staged, name)
     else:
-        assert kept is not None
-        entries.move(directory, kept, directory, name, replace=True)
+        assert backup is not None
+        entries.move(directory, backup, directory, name, replace=True)

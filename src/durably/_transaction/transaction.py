@@ -17,7 +17,7 @@ from durably._transaction.commit_one import commit_alone, commit_one
 from durably._transaction.paths import parts_below
 from durably._transaction.recover import recover_standing
 from durably._transaction.root import Root
-from durably._transaction.write_set import Staging
+from durably._transaction.write_set import WriteSet
 from durably._transaction.writer import StagedFile, TransactionWriter, stage_bytes
 
 TYPE_CHECKING = False
@@ -84,13 +84,13 @@ class Transaction:
         "_path",
         "_resolved",
         "_root",
-        "_staging",
+        "_write_set",
         "_state",
         "receipt",
     )
 
     _root: Root
-    _staging: Staging
+    _write_set: WriteSet
 
     def __init__(self, root: StrPath, **options: Unpack[SaveOptions]) -> None:
         self._state = _NEW
@@ -112,7 +112,7 @@ class Transaction:
         try:
             root.check_trusted()
             recover_standing(root)
-            self._staging = Staging(root)
+            self._write_set = WriteSet(root)
         except BaseException:
             root.close()
             raise
@@ -152,29 +152,29 @@ class Transaction:
             self._root.close()
 
     def _save(self) -> None:
-        staging, root = self._staging, self._root
-        if staging.writing:
-            names = ", ".join(sorted("/".join(parts) for parts in staging.writing))
+        write_set, root = self._write_set, self._root
+        if write_set.writing:
+            names = ", ".join(sorted("/".join(parts) for parts in write_set.writing))
             message = f"still being written at the end of the transaction: {names}"
             raise ValueError(f"{message}; no file was changed")
-        operations = staging.operations()
+        operations = write_set.operations()
         if len(operations) > 1:
-            commit(root, operations, staging.flusher.flush, staging.verify)
+            commit(root, operations, write_set.flusher.flush, write_set.verify)
         elif operations:
-            alone = commit_alone if staging.has_read_dependency else commit_one
-            alone(root, operations[0], staging.flusher.flush, staging.verify)
-        staging.forget_published(operations)
+            alone = commit_alone if write_set.has_read_dependency else commit_one
+            alone(root, operations[0], write_set.flusher.flush, write_set.verify)
+        write_set.forget_published(operations)
         self.receipt = receipt(self._named, root, operations)
 
     def _throw_away(self, error: BaseException) -> None:
         try:
             if not self._root.unfinished:
                 told: tuple[str, ...] = getattr(error, "leftovers", ())
-                left = tuple(path for path in self._staging.discard() if path not in told)
+                left = tuple(path for path in self._write_set.discard() if path not in told)
                 if left:
                     note_leftovers(error, left, "could not be removed")
         finally:
-            self._staging.flusher.discard()
+            self._write_set.flusher.discard()
             self._root.close()
 
     def __del__(self) -> None:
@@ -203,7 +203,7 @@ class Transaction:
         with self._lock:
             self._check(expect)
             target = parts_below(self._path, path), local(path)
-            stage_bytes(self._staging, target, view, self._resolved, expect)
+            stage_bytes(self._write_set, target, view, self._resolved, expect)
 
     def write_text(
         self,
@@ -288,7 +288,7 @@ class Transaction:
             self._check(expect)
             target = parts_below(self._path, path), local(path)
             options = with_action(self._options, how)
-            return TransactionWriter(self._staging, self._lock, target, how, options, expect)
+            return TransactionWriter(self._write_set, self._lock, target, how, options, expect)
 
     def staged_path(self, path: StrPath, *, expect: Precondition = ...) -> StagedFile:
         """A file name to write to, for savers that want one: as `durably.staged_path`, in the transaction.
@@ -297,7 +297,7 @@ class Transaction:
         """
         self._check(expect)
         target = parts_below(self._path, path), local(path)
-        return StagedFile(self._staging, self._lock, target, self._resolved, expect)
+        return StagedFile(self._write_set, self._lock, target, self._resolved, expect)
 
     def _check(self, expect: Precondition) -> None:
         self._check_open()
@@ -314,7 +314,7 @@ class Transaction:
         """
         with self._lock:
             self._check(expect)
-            self._staging.remove(parts_below(self._path, path), local(path), expect)
+            self._write_set.remove(parts_below(self._path, path), local(path), expect)
 
     def rename(self, old: StrPath, new: StrPath) -> None:
         """Have a file moved, as it is, over what has the new name, if anything.
@@ -327,13 +327,13 @@ class Transaction:
             self._check_open()
             paths = local(old), local(new)
             parts = parts_below(self._path, old), parts_below(self._path, new)
-            self._staging.rename(*parts, *paths, self._resolved)
+            self._write_set.rename(*parts, *paths, self._resolved)
 
     def read_bytes(self, path: StrPath) -> bytes:
         """The content of a file as the transaction sees it. Raises OSError where it cannot be read."""
         with self._lock:
             self._check_open()
-            return self._staging.read(parts_below(self._path, path))
+            return self._write_set.read(parts_below(self._path, path))
 
     def read_text(self, path: StrPath, *, encoding: str = "utf-8", errors: str | None = None) -> str:
         r"""The same as text: ``"\r\n"`` and ``"\r"`` become ``"\n"``, as for the builtin ``open``.
@@ -347,4 +347,4 @@ class Transaction:
         """Whether there is a file, a directory or a link, as the transaction sees it."""
         with self._lock:
             self._check_open()
-            return self._staging.exists(parts_below(self._path, path))
+            return self._write_set.exists(parts_below(self._path, path))

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from durably._types import Options
 
 
-class Staging(Overlay):
+class WriteSet(Overlay):
     """The staged files and trees of one transaction."""
 
     files: dict[Parts, File]

@@ -18,25 +18,25 @@ if TYPE_CHECKING:
     from durably._file.stream import F_co  # noqa: F401 # named in a string
     from durably._transaction.entry import Precondition, StagedSave
     from durably._transaction.root import Parts
-    from durably._transaction.write_set import Staging
+    from durably._transaction.write_set import WriteSet
     from durably._types import Options, SaveOptions
 
 
 def stage_bytes(
-    staging: Staging,
+    write_set: WriteSet,
     target: tuple[Parts, str],
     view: bytes | memoryview,
     options: Options,
     precondition: Precondition = ...,
 ) -> None:
     """Stage a file that holds these bytes. What was staged before stays as it was if that fails."""
-    save = staging.begin(*target, options, precondition)
+    save = write_set.begin(*target, options, precondition)
     try:
-        staging.root.routine.create(save)
-        fill(staging.root.routine, save, view, len(view))
-        staging.finish(save, len(view), precondition)
+        write_set.root.routine.create(save)
+        fill(write_set.root.routine, save, view, len(view))
+        write_set.finish(save, len(view), precondition)
     except BaseException as error:
-        staging.abandon(save, error)
+        write_set.abandon(save, error)
         raise
 
 
@@ -48,44 +48,44 @@ class TransactionWriter(PartWriter["F_co"]):
     Without a block, call `add` or `discard`. It belongs to one thread at a time.
     """
 
-    __slots__ = ("_expected", "_lock", "_staged", "_staging")
+    __slots__ = ("_expected", "_lock", "_staged", "_write_set")
 
     _expected: Precondition
     _lock: Any
     _staged: StagedSave
-    _staging: Staging
+    _write_set: WriteSet
     _whole: str = "transaction"
 
     def __init__(
         self,
-        staging: Staging,
+        write_set: WriteSet,
         lock: Any,
         target: tuple[Parts, str],
         how: Mode,
         options: SaveOptions,
         precondition: Precondition,
     ) -> None:
-        self._staging = staging
+        self._write_set = write_set
         self._lock = lock
         self._expected = precondition
         with lock:
-            save = staging.begin(*target, resolve(options), precondition)
-            staging.has_read_dependency |= how.keeps
+            save = write_set.begin(*target, resolve(options), precondition)
+            write_set.has_read_dependency |= how.keeps
             super().__init__(save)
             self._staged = save
             try:
-                channel, file = stage_stream(staging.root.routine, save, how)
+                channel, file = stage_stream(write_set.root.routine, save, how)
             except BaseException as error:
-                staging.abandon(save, error)
+                write_set.abandon(save, error)
                 raise
-        self._begin(staging.root.routine, channel, file)
+        self._begin(write_set.root.routine, channel, file)
 
     def _take(self) -> None:
         with self._lock:
-            staging, save = self._staging, self._staged
-            size = staging.root.routine.calls.fstat(save.fd).st_size
+            write_set, save = self._write_set, self._staged
+            size = write_set.root.routine.calls.fstat(save.fd).st_size
             self._decide()
-            staging.finish(save, size, self._expected)
+            write_set.finish(save, size, self._expected)
 
     def _drop(self, error: BaseException) -> bool:
         self._throw_away(error)
@@ -93,7 +93,7 @@ class TransactionWriter(PartWriter["F_co"]):
 
     def _throw_away(self, error: BaseException) -> None:
         with self._lock:
-            self._staging.abandon(self._staged, error)
+            self._write_set.abandon(self._staged, error)
 
 
 class StagedFile:
@@ -107,20 +107,20 @@ class StagedFile:
         "_is_open",
         "_lock",
         "_save",
-        "_staging",
+        "_write_set",
     )
 
     _save: StagedSave
 
     def __init__(
         self,
-        staging: Staging,
+        write_set: WriteSet,
         lock: Any,
         target: tuple[Parts, str],
         options: Options,
         precondition: Precondition,
     ) -> None:
-        self._staging = staging
+        self._write_set = write_set
         self._lock = lock
         self._expected = precondition
         self._arguments = (*target, options, precondition)
@@ -134,15 +134,15 @@ class StagedFile:
             raise ValueError("a staged_path is entered once")
         self._entered = True
         with self._lock:
-            staging = self._staging
-            self._save = save = staging.begin(*self._arguments, private=True)
+            write_set = self._write_set
+            self._save = save = write_set.begin(*self._arguments, private=True)
             try:
-                path = staging.root.routine.create_private(save)
+                path = write_set.root.routine.create_private(save)
             except BaseException as error:
-                staging.abandon(save, error)
+                write_set.abandon(save, error)
                 raise
         self._is_open = True
-        fork.watch(None, staging.root.routine, save)
+        fork.watch(None, write_set.root.routine, save)
         return Path(path)
 
     def __exit__(
@@ -158,21 +158,21 @@ class StagedFile:
         self._decide()
         with self._lock:
             if error is not None:
-                self._staging.abandon(self._save, error)
+                self._write_set.abandon(self._save, error)
                 return
             try:
                 self._add()
             except BaseException as failure:
-                self._staging.abandon(self._save, failure)
+                self._write_set.abandon(self._save, failure)
                 raise
 
     def _add(self) -> None:
-        staging, save = self._staging, self._save
-        size = staging.root.routine.take_over(save)
-        if staging.root.flushes:
+        write_set, save = self._write_set, self._save
+        size = write_set.root.routine.take_over(save)
+        if write_set.root.flushes:
             # By its own witness, which was opened before the first write.
-            staging.root.routine.flush_unwitnessed(save)
-        staging.finish(save, size, self._expected)
+            write_set.root.routine.flush_unwitnessed(save)
+        write_set.finish(save, size, self._expected)
 
     def _decide(self) -> None:
         self._is_open = False
@@ -183,7 +183,7 @@ class StagedFile:
             self._decide()
             dropped = RuntimeError()
             with self._lock:
-                self._staging.abandon(self._save, dropped)
+                self._write_set.abandon(self._save, dropped)
             said = f"unfinished file of a transaction, {self._save.path!r}, was thrown away"
             warn_dropped(f"{said}: use staged_path in a with block", dropped, self)
 
