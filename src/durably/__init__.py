@@ -61,7 +61,7 @@ __all__ = [
     "write_text",
 ]
 
-# The doors for many files are as much again to import as those for one: each is loaded when it is asked for.
+# What saves many files is as much again to import as what saves one: each is loaded when it is asked for.
 _LATER = {
     "Batch": "_api.batch",
     "Transaction": "_transaction.transaction",

@@ -50,7 +50,7 @@ else:
 
 
 class Receipt(_Receipt):
-    """What one save did. Returned by every door, and held by ``writer.receipt``.
+    """What one save did. Returned by every function that saves, and held by ``writer.receipt``.
 
     ``path``: str, the target as the caller named it; of an object at a store its URL.
     ``size``: int, bytes in the new file.

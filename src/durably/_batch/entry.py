@@ -34,7 +34,7 @@ class SharedAttributes:
         assert save.temporary is not None
         self.options: Options = save.options
         self.temp_prefix: str = temp_names.split(save.temporary)[0]
-        """What the temporaries' names begin with: all of one process that have shelters, or have none."""
+        """What the temporaries' names begin with: all of one process under a shared lock, or without."""
         self.shared_locked: bool = save.shared_locked
         self.steps: list[str] = list(save.steps)
         self.skipped: dict[str, str] = dict(save.skipped)

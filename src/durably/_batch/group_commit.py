@@ -1,6 +1,6 @@
 """Many files together: each is staged and closed, all are flushed, then each is renamed.
 
-The course of a group::
+The protocol of a group commit::
 
     enter ─ (create, write) ─ add     for each file, on any thread; or: drop
     flush ─ publish                   once; why a file failed is in ``failed``

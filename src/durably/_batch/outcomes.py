@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def receipt(routine: Routine, place: TargetDirectory, name: str, staged: StagedEntry) -> Receipt:
-    """Of a file that was published, once its directory was settled."""
+    """Of a file that was published, once its directory was flushed."""
     shared, state = staged.shared, place.state
     level = shared.options.durability
     steps = (*shared.steps, *(("syncfs",) if not shared.flushed and level is not NONE else ()), "rename")

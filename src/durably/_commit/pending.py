@@ -52,12 +52,12 @@ class PendingFile:
     """The POSIX ACL that it inherits from the directory."""
 
     staging: Any = None
-    """The directory of the temporary: the target's own, a private one in it, or a spare one."""
+    """The directory of the temporary: the target's own, a private one in it, or a fallback elsewhere."""
     private: str | None = None
     """The name of the private directory."""
     lock: Any = None
     """What keeps it from being swept where that is no lock on ``staging``: a handle of Windows."""
-    spare: bool = False
+    in_fallback_dir: bool = False
     """Whether the staging directory is elsewhere, as the target's cannot hold it (in place only)."""
     fd: int = CLOSED
     """The descriptor of the temporary."""

@@ -248,7 +248,7 @@ class Sweeping(Directories):
 
     @abstractmethod
     def try_lock_directory(self, directory: Any) -> Any:
-        """Lock an open directory against `lock_shared`; None if somebody has a shelter in it."""
+        """Lock an open directory against `lock_shared`; None if somebody has a shared lock on it."""
 
     @abstractmethod
     def retention_reason(self, directory: Any, name: str) -> str:

@@ -60,7 +60,7 @@ def stage_stream(routine: Routine, save: PendingFile, how: Mode) -> tuple[Channe
 def finish(routine: Routine, save: PendingFile, size: int) -> Receipt:
     """Commit what was staged. Any exception: call `abandon`."""
     level = save.options.durability
-    if save.options.permissions is not None and not save.spare:
+    if save.options.permissions is not None and not save.in_fallback_dir:
         routine.seal(save)
     if save.temporary is None:
         routine.link(save)
@@ -69,7 +69,7 @@ def finish(routine: Routine, save: PendingFile, size: int) -> Receipt:
             routine.flush(save)
         else:
             routine.flush_unwitnessed(save)
-    if save.spare:
+    if save.in_fallback_dir:
         rewrite(routine, save)
     else:
         try:

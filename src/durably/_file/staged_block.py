@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class StagedBlock:
-    """The course of such a block. What lies in the place, and how it is saved, is the subclass's."""
+    """The life of such a block. What lies in the directory, and how it is saved, is the subclass's."""
 
     __slots__ = ("_entered", "_generation", "_is_open", "_save", "receipt")
 
@@ -29,7 +29,7 @@ class StagedBlock:
         self.receipt: Receipt | None = None
 
     def __enter__(self) -> Path:
-        from pathlib import Path  # costs as much as the rest of the package, and few doors need it
+        from pathlib import Path  # costs as much as the rest of the package, and few functions need it
 
         self._enter_once()
         self._is_open = True

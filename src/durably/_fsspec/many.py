@@ -29,7 +29,7 @@ _COPY_CHUNK = 1 << 20
 
 
 class ManyFiles(LocalFileSystem):  # type: ignore[misc]
-    """The doors of the file system through which several files go together."""
+    """The methods of the file system through which several files go together."""
 
     if TYPE_CHECKING:
         auto_mkdir: bool

@@ -254,7 +254,7 @@ class Linux(Posix):
 
     def location(self, save: PendingFile, name: str) -> str:
         try:
-            where = os.readlink(f"{_DESCRIPTORS}/{save.staging if save.spare else save.directory}")
+            where = os.readlink(f"{_DESCRIPTORS}/{save.staging if save.in_fallback_dir else save.directory}")
         except OSError:
             return super().location(save, name)
         return os.path.join(where, name)

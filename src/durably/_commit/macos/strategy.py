@@ -176,7 +176,7 @@ class MacOS(Posix):
     def location(self, save: PendingFile, name: str) -> str:
         try:
             path: bytes = self.calls.fcntl(
-                save.staging if save.spare else save.directory, mac.F_GETPATH, bytes(_PATH_SIZE)
+                save.staging if save.in_fallback_dir else save.directory, mac.F_GETPATH, bytes(_PATH_SIZE)
             )
         except (OSError, TypeError):
             return super().location(save, name)  # no directory was opened, or it was removed

@@ -55,13 +55,13 @@ def try_lock(calls: Syscalls, directory: int, name: str) -> int | None:
     return fd
 
 
-# Shelters: shared locks on directories with closed temporaries in them. A transaction locks its root alone,
-# so it would wait for the shelter of a batch of its own process, which may wait for the transaction: they
+# Shared locks on directories with closed temporaries in them. A transaction locks its root alone,
+# so it would wait for the shared lock of a batch of its own process, which may wait for the transaction: they
 # step aside for as long as it has the lock, and nobody can sweep there meanwhile.
 
 
 class _Own:
-    """The shelters of this process. A forked child has none, and closes its parent's."""
+    """The shared locks of this process. A forked child has none, and closes its parent's."""
 
     __slots__ = ("aside", "generation", "held", "lock")
 
@@ -112,12 +112,12 @@ def unlock_shared(calls: Syscalls, fd: int) -> None:
 
 
 def try_lock_directory(calls: Syscalls, directory: int) -> int | None:
-    """Lock a directory against `lock_shared`; None if somebody has a shelter in it."""
+    """Lock a directory against `lock_shared`; None if somebody has one on it."""
     return try_lock(calls, directory, ".")
 
 
 def lock_exclusive(calls: Syscalls, fd: int) -> None:
-    """Lock a directory alone: wait until no other has it, while our own shelters step aside."""
+    """Lock a directory alone: wait until no other has it, while our own shared locks step aside."""
     status = calls.fstat(fd)
     own = _ours()
     with own.lock:
@@ -130,7 +130,7 @@ def lock_exclusive(calls: Syscalls, fd: int) -> None:
 
 
 def unlock_exclusive(calls: Syscalls, fd: int) -> None:
-    """Close what `lock_exclusive` has locked, once our own shelters are back."""
+    """Close what `lock_exclusive` has locked, once our own shared locks are back."""
     own = _ours()
     try:
         with own.lock:

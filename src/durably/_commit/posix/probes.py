@@ -23,8 +23,10 @@ _NAMES = ("one", "two", "free", "copy", "unnamed")
 _CONTENT = b"durably\n" * 512
 # How kernels and file systems refuse what they do not have, sandboxes (EPERM) and /proc (ENOENT) too; then
 # "not yours to write", "not to be written" and "no room".
-_REFUSED = {errno.EINVAL, errno.EISDIR, errno.ENOENT, errno.ENOSYS, errno.ENOTSUP, errno.ENOTTY, errno.EPERM}
-_REFUSED |= {errno.EOPNOTSUPP, errno.EXDEV, errno.EACCES, errno.EROFS, errno.ENOSPC, errno.EDQUOT}
+_REFUSED = {
+    *(errno.EINVAL, errno.EISDIR, errno.ENOENT, errno.ENOSYS, errno.ENOTSUP, errno.ENOTTY, errno.EPERM),
+    *(errno.EOPNOTSUPP, errno.EXDEV, errno.EACCES, errno.EROFS, errno.ENOSPC, errno.EDQUOT),
+}
 
 
 def tried(calls: Syscalls, directory: int, trials: dict[str, Trial]) -> frozenset[str]:
@@ -149,13 +151,13 @@ def _xattrs(calls: Syscalls, _private: int, one: int, _two: int) -> bool:
 
 LINUX: dict[str, Trial] = {
     "unnamed": _unnamed,
-    "no-replace": lambda calls, at, *_: _keeps_taken(_linux(RENAME_NOREPLACE, calls, at)),
+    "no-replace": lambda calls, at, _one, _two: _keeps_taken(_linux(RENAME_NOREPLACE, calls, at)),
     "exchange": lambda calls, at, one, two: _swaps(calls, at, one, two, _linux(RENAME_EXCHANGE, calls, at)),
     "reflink": _reflink,
     "xattrs": _xattrs,
 }
 MACOS: dict[str, Trial] = {
-    "no-replace": lambda calls, at, *_: _keeps_taken(_macos(RENAME_EXCL, calls, at)),
+    "no-replace": lambda calls, at, _one, _two: _keeps_taken(_macos(RENAME_EXCL, calls, at)),
     "exchange": lambda calls, at, one, two: _swaps(calls, at, one, two, _macos(RENAME_SWAP, calls, at)),
     "reflink": _clone,
 }

@@ -68,9 +68,11 @@ class Posix(Routine):
     # The temporary.
 
     def create(self, save: PendingFile) -> None:
-        # A spare copy stays private: the target keeps its own metadata.
-        dressed = not save.spare and (save.preserve_metadata or save.options.permissions is not None)
-        mode = self.create_mode(save) if dressed else PRIVATE if save.spare else PLAIN
+        # A copy elsewhere stays private: the target keeps its own metadata.
+        dressed = not save.in_fallback_dir and (
+            save.preserve_metadata or save.options.permissions is not None
+        )
+        mode = self.create_mode(save) if dressed else PRIVATE if save.in_fallback_dir else PLAIN
         while save.fd == CLOSED:
             save.temporary = temp_names.fresh(save.kind)
             try:
@@ -130,12 +132,12 @@ class Posix(Routine):
         return None
 
     def create_in_fallback_dir(self, save: PendingFile) -> None:
-        spare = next(
+        fallback = next(
             (path for path in _FALLBACK_DIRS if os.access(path, os.W_OK | os.X_OK)), _FALLBACK_DIRS[-1]
         )
-        save.staging = self.calls.open(spare, DIRECTORY)
-        save.where = spare
-        save.spare = True
+        save.staging = self.calls.open(fallback, DIRECTORY)
+        save.where = fallback
+        save.in_fallback_dir = True
         self.create(save)
 
     def apply_metadata(self, save: PendingFile) -> None:

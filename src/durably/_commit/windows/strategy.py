@@ -131,7 +131,7 @@ class Windows(Routine):
 
     def create_in_fallback_dir(self, save: PendingFile) -> None:
         save.staging = os.environ.get("TEMP") or os.path.expanduser("~")
-        save.spare = True
+        save.in_fallback_dir = True
         save.temporary = temp_names.fresh("h")
         save.fd = self.files.create(staged(save), win.FILE_ATTRIBUTE_NORMAL, None)
         save.steps.append("create elsewhere")
