@@ -246,6 +246,23 @@ def test_removing_what_was_only_staged_leaves_nothing(path: Path, fs: Any) -> No
     assert not os.listdir(path.parent)
 
 
+def test_a_removal_that_fails_leaves_staged_what_was(
+    path: Path, fs: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    path.write_bytes(OLD)
+    with fs.transaction:
+        fs.pipe(str(path), NEW)
+        with monkeypatch.context() as patch:
+            patch.setattr("durably._fsspec.names.remove", fail)
+            with pytest.raises(PermissionError):
+                fs.rm(path)
+    assert files(path.parent) == {path.name: NEW}
+    assert not temporaries(path.parent)
+
+
 def test_removing_elsewhere(path: Path, fs: Any) -> None:
     for name in ("here", "there"):
         (path.parent / name).mkdir()

@@ -97,9 +97,11 @@ class TransactionCore:
         with self._lock:
             path = _real(target, _LINKS)
             write_set = self._staged_at(path)
-            dropped = write_set is not None and write_set.drop_below(path)
-            if os.path.lexists(path) or not dropped:
-                names.remove(target, self._level)
+            is_staged = write_set is not None and write_set.holds_below(path)
+            if os.path.lexists(path) or not is_staged:
+                names.remove(target, self._level)  # first: where it fails, what is staged stays staged
+            if write_set is not None:
+                write_set.drop_below(path)
 
     def move(self, source: str, target: str) -> None:
         """Rename at once, or in the transaction what is staged and not on the disk yet."""

@@ -69,17 +69,19 @@ class MovingWriteSet(WriteSet):
         for save in self._saves:
             save.parts = (*down, *save.parts)
 
-    def drop_below(self, path: str) -> bool:
+    def holds_below(self, path: str) -> bool:
+        """Whether a file is staged at a path, or below it."""
+        above = parts_below(self.root.path, path)
+        return any(file.staged and parts[: len(above)] == above for parts, file in self.files.items())
+
+    def drop_below(self, path: str) -> None:
         """Forget what is staged at a path, or below it: it is removed, or something else comes there."""
-        found = False
         above = parts_below(self.root.path, path)
         for parts in [each for each in self.read_set if each[: len(above)] == above]:
             del self.read_set[parts]
             file = self.files.pop(parts, None)
             if file is not None and file.staged is not None:
-                found = True
                 self.left += self.root.discard([(parts[:-1], file.staged)])
-        return found
 
     def carry(self, old: Parts, new: Parts) -> None:
         """A directory is moved, with what is staged in it."""
