@@ -208,6 +208,33 @@ def test_what_is_staged_in_a_directory_moves_with_it(root: Path, fs: Any) -> Non
     assert entry_points.beside(root / "a") == {"b", "moved"}
 
 
+def test_a_name_that_a_file_has_left_is_met_anew(root: Path, fs: Any) -> None:
+    fill(root)
+    with fs.transaction:
+        with pytest.raises(BrokenError), fs.open(root / "a", "wb"):
+            raise BrokenError
+        fs.mv(root / "a", root / "sub" / "moved")
+        fs.pipe(str(root / "a"), NEW)
+    assert tree(root).items() >= {"a": NEW, "sub/moved": OLD}.items()
+
+
+@pytest.mark.parametrize("how", ["removed", "moved", "replaced"])
+def test_a_file_that_is_written_outlives_what_becomes_of_its_name(how: str, root: Path, fs: Any) -> None:
+    fill(root)
+    with fs.transaction, fs.open(root / "a", "wb") as file:
+        file.write(NEW)
+        if how == "removed":
+            fs.rm(root / "a")
+        elif how == "moved":
+            fs.mv(root / "a", root / "sub" / "moved")
+        else:
+            fs.mv(root / "sub" / "c", root / "a")
+    after = tree(root)
+    assert after["a"] == NEW
+    assert after.keys() == {"a", "b", *{"removed": ["sub/c"], "moved": ["sub/c", "sub/moved"]}.get(how, [])}
+    ended(fs)
+
+
 def test_what_is_moved_onto_a_staged_file_stands_in_its_place(root: Path, fs: Any) -> None:
     fill(root)
     (root.parent / "elsewhere").write_bytes(b"other")

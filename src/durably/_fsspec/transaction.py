@@ -116,7 +116,10 @@ class TransactionCore:
             names.move(source, target, self._level)
             if write_set is not None and is_directory:
                 write_set.carry(parts_below(write_set.root.path, old), parts_below(write_set.root.path, new))
-            elif (replaced := self._staged_at(new)) is not None:
+                return
+            if write_set is not None:
+                write_set.drop_below(old)
+            if (replaced := self._staged_at(new)) is not None:
                 replaced.drop_below(new)
 
     def _staged_at(self, path: str) -> MovingWriteSet | None:
@@ -135,7 +138,7 @@ class TransactionCore:
         return write_set, parts_below(write_set.root.path, target)
 
     def _reaching(self, directory: str) -> MovingWriteSet:
-        """The write_set, with its root at or above a directory."""
+        """The write set, with its root at or above a directory."""
         if self._write_set is None:
             self._write_set = MovingWriteSet(directory, resolve(self._options))
         self._write_set.reach(directory)

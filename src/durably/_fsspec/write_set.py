@@ -14,6 +14,8 @@ from durably._transaction.root import Root
 from durably._transaction.write_set import WriteSet
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from durably._transaction.entry import Precondition, StagedSave
     from durably._transaction.root import Parts
     from durably._types import Options
@@ -37,6 +39,8 @@ class MovingWriteSet(WriteSet):
         return save
 
     def finish(self, save: StagedSave, size: int, precondition: Precondition) -> None:
+        if save.parts not in self.read_set:  # moved or removed by the transaction itself, since `begin`
+            self.look_up(save.directory, save.parts)
         super().finish(save, size, precondition)
         self._saves.remove(save)
 
@@ -63,11 +67,7 @@ class MovingWriteSet(WriteSet):
         if self.root is not self._anchor:
             self.root.close()
         self.root = root
-        self.files = {(*down, *parts): file for parts, file in self.files.items()}
-        self.read_set = {(*down, *parts): known for parts, known in self.read_set.items()}
-        self.writing = {(*down, *parts) for parts in self.writing}
-        for save in self._saves:
-            save.parts = (*down, *save.parts)
+        self._rename_keys(lambda parts: (*down, *parts))
 
     def holds_below(self, path: str) -> bool:
         """Whether a file is staged at a path, or below it."""
@@ -85,15 +85,15 @@ class MovingWriteSet(WriteSet):
 
     def carry(self, old: Parts, new: Parts) -> None:
         """A directory is moved, with what is staged in it."""
+        length = len(old)
+        self._rename_keys(lambda parts: (*new, *parts[length:]) if parts[:length] == old else parts)
 
-        def moved(parts: Parts) -> Parts:
-            return (*new, *parts[len(old) :]) if parts[: len(old)] == old else parts
-
-        self.files = {moved(parts): file for parts, file in self.files.items()}
-        self.read_set = {moved(parts): known for parts, known in self.read_set.items()}
-        self.writing = {moved(parts) for parts in self.writing}
+    def _rename_keys(self, renamed: Callable[[Parts], Parts]) -> None:
+        self.files = {renamed(parts): file for parts, file in self.files.items()}
+        self.read_set = {renamed(parts): known for parts, known in self.read_set.items()}
+        self.writing = {renamed(parts) for parts in self.writing}
         for save in self._saves:
-            save.parts = moved(save.parts)
+            save.parts = renamed(save.parts)
 
     def close(self) -> None:
         """Close the files and the roots."""
