@@ -143,3 +143,13 @@ def took_place(error: OSError, path: str, look: Callable[[], bool]) -> bool:
     except OSError:
         message = f"the rename failed ({error.strerror}), and the target could not be checked"
         raise OutcomeUnknownError(error.errno or errno.EIO, message, path) from error
+
+
+def note_leftovers(
+    error: BaseException, paths: tuple[str, ...], reason: OSError | str = "could not be removed"
+) -> None:
+    """Name in an exception what is left over, and why; an error of a removal is told as one."""
+    if isinstance(reason, OSError):
+        reason = f"could not be removed: {reason.strerror}"
+    error.leftovers = (*getattr(error, "leftovers", ()), *paths)  # type: ignore[attr-defined] # documented
+    error.add_note(f"durably: left over: {', '.join(paths)}; {reason}")

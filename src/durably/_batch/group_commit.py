@@ -18,7 +18,8 @@ from durably._batch.directories import DEFAULTS, TargetDirectory
 from durably._batch.entry import StagedEntry
 from durably._batch.staging import Staging
 from durably._commit.pending import PendingFile
-from durably._file.protocol import discard
+from durably._errors import note_leftovers
+from durably._file.protocol import discard, was_published
 from durably._system import fork
 from durably._types import DURABLE
 
@@ -91,7 +92,7 @@ class Group(Staging):
             self.fail(place, name, staged, error, save)
         except BaseException as error:
             # An interrupt: by what is on the disk.
-            if outcomes.took_place(routine, save):
+            if was_published(routine, save):
                 staged.temp_suffix = None
                 place.done = sum(1 for _ in place.published())
                 outcomes.remove_name(routine, save, error)
@@ -183,7 +184,7 @@ class Group(Staging):
                 try:
                     place.open(self.routine)
                 except OSError as failure:
-                    outcomes.leave(error, os.path.join(place.path, name), failure)
+                    note_leftovers(error, (os.path.join(place.path, name),), failure)
                     continue
                 above = PendingFile(place.path, DEFAULTS)
                 above.made = ((place.directory, name),)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from durably._errors import not_durable
+from durably._errors import not_durable, note_leftovers
 from durably._receipts import Receipt
 from durably._system import promises
 from durably._types import CONSISTENT, DURABLE, LEVELS, NONE
@@ -53,14 +53,6 @@ def unflushed(routine: Routine, place: TargetDirectory) -> Iterator[tuple[str, N
             yield told.path, not_durable(told.path, place.failure, told)
 
 
-def took_place(routine: Routine, save: PendingFile) -> bool:
-    """Whether a publication that was interrupted has happened, as far as can be told."""
-    try:
-        return save.published or routine.is_published(save)
-    except OSError:
-        return False
-
-
 def remove(
     routine: Routine,
     place: TargetDirectory,
@@ -75,7 +67,8 @@ def remove(
         routine.remove(save or place.revive(name, staged))
     except OSError as failure:
         assert staged.temp_suffix is not None
-        leave(error, os.path.join(place.path, staged.shared.temp_prefix + staged.temp_suffix), failure)
+        path = os.path.join(place.path, staged.shared.temp_prefix + staged.temp_suffix)
+        note_leftovers(error, (path,), failure)
 
 
 def remove_name(routine: Routine, save: PendingFile, error: BaseException) -> None:
@@ -85,10 +78,4 @@ def remove_name(routine: Routine, save: PendingFile, error: BaseException) -> No
     try:
         routine.remove(save)
     except OSError as failure:
-        leave(error, os.path.join(save.where, temporary), failure)
-
-
-def leave(error: BaseException, path: str, failure: OSError) -> None:
-    """Name in an error what could not be removed."""
-    error.leftovers = (*getattr(error, "leftovers", ()), path)  # type: ignore[attr-defined] # documented
-    error.add_note(f"durably: left over: {path}; could not be removed: {failure.strerror}")
+        note_leftovers(error, (os.path.join(save.where, temporary),), failure)

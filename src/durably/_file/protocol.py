@@ -8,7 +8,7 @@ import sys
 import warnings
 
 from durably._commit.pending import CLOSED
-from durably._errors import not_durable, set_error_path
+from durably._errors import not_durable, note_leftovers, set_error_path
 from durably._file.in_place import NO_RENAME, NO_ROOM, may_rewrite, rewrite, staged_at
 from durably._file.stream import opened
 from durably._receipts import Receipt
@@ -135,7 +135,7 @@ def abandon(routine: Routine, save: PendingFile, error: BaseException) -> None:
         note_leftovers(error, (staged_at(routine, save),), "it holds the whole new content")
         routine.release(save)
     else:
-        if _was_published(routine, save):
+        if was_published(routine, save):
             _finish_quietly(routine, save)
         discard(routine, save, error)
     if isinstance(error, OSError):
@@ -154,17 +154,12 @@ def discard(routine: Routine, save: PendingFile, error: BaseException) -> None:
     except OSError as failure:
         left = (save.private,) if save.private else (save.temporary, save.second)
         paths = (routine.location(save, name) for name in left if name is not None)
-        note_leftovers(error, tuple(paths), f"could not be removed: {failure.strerror}")
+        note_leftovers(error, tuple(paths), failure)
     routine.release(save)
 
 
-def note_leftovers(error: BaseException, paths: tuple[str, ...], reason: str) -> None:
-    """Name in an exception what could not be removed, and is to be found there."""
-    error.leftovers = (*getattr(error, "leftovers", ()), *paths)  # type: ignore[attr-defined] # documented
-    error.add_note(f"durably: left over: {', '.join(paths)}; {reason}")
-
-
-def _was_published(routine: Routine, save: PendingFile) -> bool:
+def was_published(routine: Routine, save: PendingFile) -> bool:
+    """Whether a publication that was interrupted has happened, as far as can be told."""
     if not save.published:
         try:
             save.published = routine.is_published(save)

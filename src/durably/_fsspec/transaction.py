@@ -15,9 +15,9 @@ import warnings
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
+from durably._errors import note_leftovers
 from durably._file.content import bytes_of
 from durably._file.modes import parsed, with_action
-from durably._file.protocol import note_leftovers
 from durably._fsspec import names
 from durably._fsspec.write_set import MovingWriteSet, shared
 from durably._system import fork
@@ -235,4 +235,4 @@ def _take_back(write_set: MovingWriteSet, error: BaseException) -> None:
         return  # the journal stands, and a recovery ends what it says
     left = write_set.discard()
     if left:
-        note_leftovers(error, left, "could not be removed")
+        note_leftovers(error, left)

@@ -11,8 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from durably._batch import outcomes
-from durably._errors import OutcomeUnknownError
+from durably._errors import OutcomeUnknownError, note_leftovers
 from durably._receipts import BatchReceipt, Receipts
 from durably._stores.object_writer import ObjectWriter
 from durably._stores.protocol import StoreSave
@@ -140,7 +139,7 @@ class Objects:
         except FileNotFoundError:
             pass  # it failed before there was one, or the batch has ended
         except OSError as failure:
-            outcomes.leave(error, entry.kept, failure)
+            note_leftovers(error, (entry.kept,), failure)
 
     # The end.
 
@@ -201,7 +200,7 @@ class Objects:
         except FileNotFoundError:
             pass  # it was closed before
         except OSError as failure:
-            outcomes.leave(error, self._directory, failure)
+            note_leftovers(error, (self._directory,), failure)
 
     def close_after_fork(self) -> None:
         """Close what is still written to; in a forked child, that is all."""

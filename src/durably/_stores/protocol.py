@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 from durably._errors import OutcomeUnknownError, UnsupportedError
 from durably._receipts import Receipt
-from durably._types import CONSISTENT, DURABLE, NONE
+from durably._system.promises import level_kept
 
 if TYPE_CHECKING:
     from typing import NoReturn
 
     from durably._stores.store import Store
     from durably._stores.target import Target
-    from durably._types import Durability, Options
+    from durably._types import Options
 
 # The clients raise these from a message alone.
 _NUMBERS: tuple[tuple[type[OSError], int], ...] = (
@@ -100,7 +100,7 @@ class StoreSave:
 
     def _receipt(self) -> Receipt:
         store, level = self.store, self.options.durability
-        kept, reason = _kept(level, store)
+        kept, reason = level_kept(level, store.promises)
         if reason:
             store.skipped[str(level)] = reason
         if self.options.metadata != "fresh" and self.options.overwrite:
@@ -134,18 +134,6 @@ def _copy_leftovers(old: BaseException, new: BaseException) -> None:
         new.add_note(note)
     if hasattr(old, "leftovers"):
         new.leftovers = old.leftovers  # type: ignore[attr-defined] # documented
-
-
-def _kept(level: Durability, store: Store) -> tuple[Durability, str]:
-    if level is NONE:
-        return NONE, ""
-    readers, crash, durable = store.promises
-    for promise in (readers, crash):
-        if promise != "yes":
-            return NONE, promise.reason
-    if level is DURABLE and durable != "yes":
-        return CONSISTENT, durable.reason
-    return level, ""
 
 
 def _check(save: StoreSave) -> None:

@@ -8,7 +8,7 @@ import shutil
 import tempfile
 from typing import TYPE_CHECKING
 
-from durably._batch import outcomes
+from durably._errors import note_leftovers
 from durably._file.protocol import warn_dropped
 from durably._stores.spool import pour
 from durably._system import fork
@@ -82,7 +82,7 @@ class StagedObject:
         left = self._directory
         failed = self._remove()
         if failed is not None:
-            outcomes.leave(error, left, failed)
+            note_leftovers(error, (left,), failed)
 
     def _remove(self) -> OSError | None:
         """Remove the directory. What went wrong."""

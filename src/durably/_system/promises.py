@@ -218,8 +218,15 @@ def promises(system: str, file_system: FileSystem) -> Promises:
 def kept(level: Durability, system: str, file_system: FileSystem) -> tuple[Durability, str]:
     """What a finished save at ``level`` keeps there, and why it is less; "" where it is not."""
     if level is NONE:
+        return NONE, ""  # without a look at the file system
+    return level_kept(level, promises(system, file_system))
+
+
+def level_kept(level: Durability, promised: Promises) -> tuple[Durability, str]:
+    """As `kept`, of what is promised already."""
+    if level is NONE:
         return NONE, ""
-    readers, crash, durable = promises(system, file_system)
+    readers, crash, durable = promised
     for promise in (readers, crash):
         if promise != "yes":
             return NONE, promise.reason

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import errno
 
-from durably._errors import RecoveryNeededError, UnsupportedError
-from durably._file.protocol import achieved_level, note_leftovers
+from durably._errors import RecoveryNeededError, UnsupportedError, note_leftovers
+from durably._file.protocol import achieved_level
 from durably._receipts import TransactionReceipt
 from durably._system import temp_names
 from durably._transaction import journal, recovery
@@ -168,7 +168,7 @@ def _call_off(root: Root, operations: list[Operation], error: BaseException) -> 
             )
     left = root.discard((each.where, each.backup) for each in operations if each.backup != each.staged)
     if left:
-        note_leftovers(error, left, "could not be removed")
+        note_leftovers(error, left)
 
 
 # After the journal.
@@ -209,7 +209,7 @@ def _roll_back(root: Root, operations: list[Operation], error: BaseException) ->
         error.add_note(f"durably: no file was changed; a power cut may bring the journal back ({failure})")
     else:
         if left:
-            note_leftovers(error, left, "could not be removed")
+            note_leftovers(error, left)
 
 
 def _conclude(root: Root, operations: list[Operation]) -> None:

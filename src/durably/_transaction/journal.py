@@ -15,8 +15,7 @@ import errno
 import zlib
 
 from durably._commit.pending import CLOSED
-from durably._errors import RecoveryNeededError
-from durably._file.protocol import note_leftovers
+from durably._errors import RecoveryNeededError, note_leftovers
 from durably._system import temp_names
 from durably._system.syscalls import write_all
 from durably._transaction.operations import Identity, Operation
@@ -182,7 +181,7 @@ def write(root: Root, direction: str, operations: list[Operation]) -> None:
         try:
             root.routine.remove_entry(root.directory, temporary)
         except OSError as failure:
-            note_leftovers(error, (root.full((temporary,)),), f"could not be removed: {failure.strerror}")
+            note_leftovers(error, (root.full((temporary,)),), failure)
         raise
     root.flush()
 

@@ -6,8 +6,7 @@ import errno
 import os
 
 from durably._commit.pending import PendingFile
-from durably._errors import RecoveryNeededError, UnsupportedError, set_error_path
-from durably._file.protocol import note_leftovers
+from durably._errors import RecoveryNeededError, UnsupportedError, note_leftovers, set_error_path
 from durably._system import fork
 from durably._types import NONE
 
@@ -201,7 +200,7 @@ class Root:
         except BaseException as interrupt:
             left = self._discard(listed)  # once more, from where it broke off
             if left:
-                note_leftovers(interrupt, left, "could not be removed")
+                note_leftovers(interrupt, left)
             raise
 
     def _discard(self, names: list[tuple[Parts, str | None]]) -> tuple[str, ...]:

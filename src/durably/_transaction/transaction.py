@@ -6,11 +6,12 @@ import os
 from _thread import RLock  # threading costs more, and has nothing that is needed here
 
 from durably import _commit
+from durably._errors import note_leftovers
 from durably._file.content import bytes_of, encoded
 from durably._file.modes import parsed, with_action
 from durably._file.options import resolve_local
 from durably._file.paths import local
-from durably._file.protocol import note_leftovers, warn_dropped
+from durably._file.protocol import warn_dropped
 from durably._system import fork
 from durably._transaction.commit import commit, receipt
 from durably._transaction.commit_one import commit_alone, commit_one
@@ -172,7 +173,7 @@ class Transaction:
                 told: tuple[str, ...] = getattr(error, "leftovers", ())
                 left = tuple(path for path in self._write_set.discard() if path not in told)
                 if left:
-                    note_leftovers(error, left, "could not be removed")
+                    note_leftovers(error, left)
         finally:
             self._write_set.flusher.discard()
             self._root.close()

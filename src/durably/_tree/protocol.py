@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from durably._errors import not_durable, set_error_path
-from durably._file.protocol import achieved_level, note_leftovers
+from durably._errors import not_durable, note_leftovers, set_error_path
+from durably._file.protocol import achieved_level
 from durably._receipts import Receipt
 from durably._types import CONSISTENT, LEVELS, NONE
 
@@ -136,5 +136,5 @@ def discard(trees: TreeRoutine, save: PendingTree, error: BaseException) -> None
     try:
         trees.discard(save)
     except OSError as failure:
-        note_leftovers(error, trees.leftovers(save), f"could not be removed: {failure.strerror}")
+        note_leftovers(error, trees.leftovers(save), failure)
     trees.routine.release(save)
