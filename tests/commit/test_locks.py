@@ -148,8 +148,8 @@ def test_a_batch_that_ends_meanwhile_takes_its_shelter_along(tmp_path: Path) -> 
 
 def test_liveness_stay_aside_for_the_transaction_that_waits(tmp_path: Path) -> None:
     calls, directory = Syscalls(), os.open(tmp_path, os.O_RDONLY)
-    lock_shared = locks.lock_shared(calls, directory)
-    assert lock_shared is not None
+    shared = locks.lock_shared(calls, directory)
+    assert shared is not None
     first, second = os.open(tmp_path, os.O_RDONLY), os.open(tmp_path, os.O_RDONLY)
     locks.lock_exclusive(calls, first)
     waiting = threading.Thread(target=locks.lock_exclusive, args=(calls, second), daemon=True)
@@ -161,15 +161,15 @@ def test_liveness_stay_aside_for_the_transaction_that_waits(tmp_path: Path) -> N
     assert not waiting.is_alive()
     locks.unlock_exclusive(calls, second)
     assert is_locked(tmp_path)
-    locks.unlock_shared(calls, lock_shared)
+    locks.unlock_shared(calls, shared)
     os.close(directory)
     assert not is_locked(tmp_path)
 
 
 def test_a_shelter_that_cannot_come_back_keeps_nothing_open(tmp_path: Path) -> None:
     calls, directory = Syscalls(), os.open(tmp_path, os.O_RDONLY)
-    lock_shared = locks.lock_shared(calls, directory)
-    assert lock_shared is not None
+    shared = locks.lock_shared(calls, directory)
+    assert shared is not None
     lock = os.open(tmp_path, os.O_RDONLY)
     locks.lock_exclusive(calls, lock)
     flock = calls.flock
@@ -183,7 +183,7 @@ def test_a_shelter_that_cannot_come_back_keeps_nothing_open(tmp_path: Path) -> N
     calls.flock = flock
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(lock)
-    locks.unlock_shared(calls, lock_shared)
+    locks.unlock_shared(calls, shared)
     os.close(directory)
 
 

@@ -39,7 +39,7 @@ class TargetDirectory:
         "path",
         "pinned",
         "needs_fsync",
-        "lock_shared",
+        "shared_lock",
         "skipped",
         "state",
         "unreadable",
@@ -53,7 +53,7 @@ class TargetDirectory:
         """What comes before the name in the paths of the caller."""
         self.disk: FlushGroup = disk
         self.directory: Any = None
-        self.lock_shared: Any = None
+        self.shared_lock: Any = None
         self.pinned: bool = False
         self.files: dict[str, StagedEntry | PendingFile | None] = {}
         """By name: closed, still open, or only reserved."""
@@ -139,9 +139,9 @@ class TargetDirectory:
     def unpin(self, routine: Routine) -> None:
         """Close it at the end, and let sweeps in."""
         self.pinned = False
-        lock_shared, self.lock_shared = self.lock_shared, None
-        if lock_shared is not None:
-            self.quietly(routine.unlock_shared, lock_shared)
+        lock, self.shared_lock = self.shared_lock, None
+        if lock is not None:
+            self.quietly(routine.unlock_shared, lock)
         self.close(routine)
 
     def quietly(self, close: Callable[[Any], None], what: Any) -> None:
@@ -223,7 +223,7 @@ class DirectoryCache:
             place.pinned = True
             self._pinned += 1
             self.all[identity] = place
-            place.lock_shared = routine.lock_shared(directory)
+            place.shared_lock = routine.lock_shared(directory)
         self.all[identity] = place
         if disk is None:
             self.disks[device] = place.disk

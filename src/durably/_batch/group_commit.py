@@ -3,7 +3,7 @@
 The protocol of a group commit::
 
     enter ─ (create, write) ─ add     for each file, on any thread; or: drop
-    flush ─ publish                   once; why a file failed is in ``failed``
+    flush ─ rename_into_place         once; why a file failed is in ``failed``
     close                             removes what was not published
 
 Whether the rest goes on without a file that failed is the caller's affair.

@@ -1,4 +1,4 @@
-"""The first half of what many files go through together: each is staged and closed, all are flushed."""
+"""The first half of a group commit: each file is staged and closed, then all are flushed."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Staging:
         self._open: list[Opened] = []
         self._held: int = 0
         """Their descriptors: one each, and where it does not stay open one of the directory."""
-        self._traits: dict[object, SharedAttributes] = {}
+        self._attributes: dict[object, SharedAttributes] = {}
         self._last: SharedAttributes | None = None
         self._lock = allocate_lock()
         self._relief = allocate_lock()
@@ -69,7 +69,7 @@ class Staging:
             if name in files:
                 raise ValueError(f"{save.path!r} leads to a file that was added already")
             files[name] = None
-        save.shared_locked = place.lock_shared is not None
+        save.shared_locked = place.shared_lock is not None
         return place
 
     def add(self, place: TargetDirectory, save: PendingFile, size: int) -> None:
@@ -135,14 +135,14 @@ class Staging:
             self.routine.start_flush(save.fd)
         self.routine.close_staged(save)
         path = None if place.head + save.name == save.path else save.path
-        return StagedEntry(path, save, size, self._traits_of(save, flushed))
+        return StagedEntry(path, save, size, self._attributes_of(save, flushed))
 
-    def _traits_of(self, save: PendingFile, flushed: bool) -> SharedAttributes:
+    def _attributes_of(self, save: PendingFile, flushed: bool) -> SharedAttributes:
         last = self._last
         if last is not None and last.fit(save, flushed):
             return last
         shared = SharedAttributes(save, flushed)
-        self._last = self._traits.setdefault(shared.key(), shared)
+        self._last = self._attributes.setdefault(shared.key(), shared)
         return self._last
 
     # Flushing.

@@ -197,7 +197,7 @@ class ManyFiles(Directories):
         """
 
     @abstractmethod
-    def unlock_shared(self, lock_shared: Any) -> None:
+    def unlock_shared(self, lock: Any) -> None:
         """Let go of the lock."""
 
     def common_flush(self, directory: Any) -> str:

@@ -15,7 +15,6 @@ import warnings
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
-from durably._errors import note_leftovers
 from durably._file.content import bytes_of
 from durably._file.modes import parsed, with_action
 from durably._fsspec import names
@@ -177,12 +176,12 @@ class TransactionCore:
     @staticmethod
     def _end(write_set: MovingWriteSet, error: BaseException | None) -> None:
         if error is not None:
-            _take_back(write_set, error)
+            write_set.throw_away(error)
             return
         try:
             _commit_staged(write_set)
         except BaseException as failure:
-            _take_back(write_set, failure)
+            write_set.throw_away(failure)
             raise
         dropped = write_set.root.notes.skipped.get("remove")
         if dropped:
@@ -228,11 +227,3 @@ def _commit_staged(write_set: MovingWriteSet) -> None:
     elif operations:
         commit_one(write_set.root, operations[0], write_set.flusher.flush, write_set.verify)
     write_set.forget_published(operations)
-
-
-def _take_back(write_set: MovingWriteSet, error: BaseException) -> None:
-    if write_set.root.unfinished:
-        return  # the journal stands, and a recovery ends what it says
-    left = write_set.discard()
-    if left:
-        note_leftovers(error, left)

@@ -6,7 +6,6 @@ import os
 from _thread import RLock  # threading costs more, and has nothing that is needed here
 
 from durably import _commit
-from durably._errors import note_leftovers
 from durably._file.content import bytes_of, encoded
 from durably._file.modes import parsed, with_action
 from durably._file.options import resolve_local
@@ -85,8 +84,8 @@ class Transaction:
         "_path",
         "_resolved",
         "_root",
-        "_write_set",
         "_state",
+        "_write_set",
         "receipt",
     )
 
@@ -137,7 +136,9 @@ class Transaction:
         if self._generation != fork.generation:
             self._state = _OVER
             if error is None:
-                raise RuntimeError("a forked child cannot commit its parent's transaction; the parent can")
+                raise RuntimeError(
+                    "a forked child cannot commit its parent's transaction; the parent still can"
+                )
             return
         with self._lock:
             self._state = _OVER
@@ -169,11 +170,7 @@ class Transaction:
 
     def _throw_away(self, error: BaseException) -> None:
         try:
-            if not self._root.unfinished:
-                told: tuple[str, ...] = getattr(error, "leftovers", ())
-                left = tuple(path for path in self._write_set.discard() if path not in told)
-                if left:
-                    note_leftovers(error, left)
+            self._write_set.throw_away(error)
         finally:
             self._write_set.flusher.discard()
             self._root.close()

@@ -6,7 +6,7 @@ import errno
 import os
 import stat
 
-from durably._errors import set_error_path
+from durably._errors import note_leftovers, set_error_path
 from durably._file.protocol import discard
 from durably._system import temp_names
 from durably._transaction.commit import changed
@@ -250,6 +250,15 @@ class WriteSet(Overlay):
         left = self.discard()
         if left:
             self.root.notes.skipped["remove"] = f"left over: {', '.join(left)}"
+
+    def throw_away(self, error: BaseException) -> None:
+        """Remove everything that is staged, because of ``error``, which names what could not be removed."""
+        if self.root.unfinished:
+            return  # the journal stands, and a recovery ends what it says
+        told: tuple[str, ...] = getattr(error, "leftovers", ())
+        left = tuple(path for path in self.discard() if path not in told)
+        if left:
+            note_leftovers(error, left)
 
     def discard(self) -> tuple[str, ...]:
         """Remove everything that is staged. Returns the paths of what could not be removed."""

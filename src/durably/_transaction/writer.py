@@ -48,9 +48,9 @@ class TransactionWriter(PartWriter["F_co"]):
     Without a block, call `add` or `discard`. It belongs to one thread at a time.
     """
 
-    __slots__ = ("_expected", "_lock", "_staged", "_write_set")
+    __slots__ = ("_lock", "_precondition", "_staged", "_write_set")
 
-    _expected: Precondition
+    _precondition: Precondition
     _lock: Any
     _staged: StagedSave
     _write_set: WriteSet
@@ -67,7 +67,7 @@ class TransactionWriter(PartWriter["F_co"]):
     ) -> None:
         self._write_set = write_set
         self._lock = lock
-        self._expected = precondition
+        self._precondition = precondition
         with lock:
             save = write_set.begin(*target, resolve(options), precondition)
             write_set.has_read_dependency |= how.keeps
@@ -85,7 +85,7 @@ class TransactionWriter(PartWriter["F_co"]):
             write_set, save = self._write_set, self._staged
             size = write_set.root.routine.calls.fstat(save.fd).st_size
             self._decide()
-            write_set.finish(save, size, self._expected)
+            write_set.finish(save, size, self._precondition)
 
     def _drop(self, error: BaseException) -> bool:
         self._throw_away(error)
@@ -102,10 +102,10 @@ class StagedFile:
     __slots__ = (
         "_arguments",
         "_entered",
-        "_expected",
         "_generation",
         "_is_open",
         "_lock",
+        "_precondition",
         "_save",
         "_write_set",
     )
@@ -122,7 +122,7 @@ class StagedFile:
     ) -> None:
         self._write_set = write_set
         self._lock = lock
-        self._expected = precondition
+        self._precondition = precondition
         self._arguments = (*target, options, precondition)
         self._generation = fork.generation
         self._entered = self._is_open = False
@@ -172,7 +172,7 @@ class StagedFile:
         if write_set.root.flushes:
             # By its own witness, which was opened before the first write.
             write_set.root.routine.flush_unwitnessed(save)
-        write_set.finish(save, size, self._expected)
+        write_set.finish(save, size, self._precondition)
 
     def _decide(self) -> None:
         self._is_open = False

@@ -264,8 +264,8 @@ class Posix(Routine):
     def lock_shared(self, directory: int) -> int | None:
         return locks.lock_shared(self.calls, directory)
 
-    def unlock_shared(self, lock_shared: int) -> None:
-        locks.unlock_shared(self.calls, lock_shared)
+    def unlock_shared(self, lock: int) -> None:
+        locks.unlock_shared(self.calls, lock)
 
     def try_lock_directory(self, directory: int) -> int | None:
         return locks.try_lock_directory(self.calls, directory)

@@ -269,8 +269,8 @@ class Windows(Routine):
     def lock_shared(self, directory: str) -> int:
         return self.files.retry_sharing_violation(lambda: self.files.lock_directory(directory))
 
-    def unlock_shared(self, lock_shared: int) -> None:
-        self.calls.close_handle(lock_shared)
+    def unlock_shared(self, lock: int) -> None:
+        self.calls.close_handle(lock)
 
     def try_lock_directory(self, directory: str) -> int | None:
         return self.files.try_lock(directory)
